@@ -1,0 +1,26 @@
+//! The pure decision kernel: compiles a configuration and plans requests against it. It does no IO and has no clock of its own,
+//! so that both planes, given the same resources, decide the same.
+
+mod compile;
+mod endpoint;
+mod finding;
+mod glob;
+mod keys;
+mod name;
+mod plan;
+mod position;
+mod resource;
+mod runtime;
+
+pub use compile::{Compiled, FEATURES, SCHEMA};
+pub use endpoint::Endpoint;
+pub use finding::{Effect, Fault, Finding};
+pub use glob::Glob;
+pub use name::{Id, InvalidId, InvalidName, Kind, MAX_ID_BYTES, ResourceName};
+pub use plan::{Model, Plan, Refusal, Request, Target};
+pub use position::{Digest, InvalidPosition, Position, Revision};
+pub use resource::{Change, InvalidResource, Resource, name_from_wire};
+pub use runtime::{
+    AnswerModel, ClientKey, ConfiguredHeader, Credential, CredentialChoice, Dialect, HeaderPolicy, HttpVersion, Profile,
+    Provider, Proxy, Redirect, RedirectTarget, Retry, Route, Runtime, SecretSource, Settings, Timeouts,
+};
