@@ -2,8 +2,6 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-use prost::Message as _;
-
 const SCHEMAS: &[&str] = &[
     "signalbox/admin/v1/client_key.proto",
     "signalbox/admin/v1/config.proto",
@@ -32,12 +30,14 @@ const SECRETS: &[&str] = &[
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=signalbox");
     println!("cargo::rerun-if-changed=google");
-    let descriptors = protox::compile(SCHEMAS, ["."])?;
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_imports(true).include_source_info(true).open_files(SCHEMAS)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("signalbox.bin"), descriptors.encode_to_vec())?;
+    // Encoded by the compiler itself: prost's own descriptor types would drop `field_behavior`, `http` and `debug_redact`.
+    fs::write(out.join("signalbox.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
         .bytes(".")
         .skip_debug(SECRETS)
-        .compile_fds(descriptors)?;
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
