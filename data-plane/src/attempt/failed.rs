@@ -1,0 +1,90 @@
+//! What an attempt that won nothing came to, as facts. It never says what the client is told.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::StatusCode;
+use signalbox_routing::Provider;
+
+use crate::upstream::Transport;
+
+/// Why there is no answer to pass on: what the last attempt came to.
+#[derive(Debug, thiserror::Error)]
+#[error("provider {}: {cause}", provider.id)]
+pub(crate) struct Failed {
+    /// Whom the last attempt was for.
+    pub(crate) provider: Arc<Provider>,
+    /// What it came to.
+    #[source]
+    pub(crate) cause: Cause,
+}
+
+/// What an attempt came to that won nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    /// Every credential is refused (401, 402, 403), or none can be read on this machine.
+    #[error("no credential is accepted")]
+    CredentialsExhausted {
+        /// The last refusal; `None` = nothing was sent.
+        status: Option<StatusCode>,
+    },
+    /// Every credential cools after a 429, or a provider without credentials answered so.
+    #[error("its rate is limited")]
+    RateLimited {
+        /// Until the earliest thaw; `None` = the upstream did not say.
+        retry_after: Option<Duration>,
+    },
+    /// Every credential has as many attempts under way as it may.
+    #[error("every credential is busy")]
+    Busy,
+    /// No answer header arrived, for a reason other than time.
+    #[error("was not reached")]
+    Unreachable(#[source] Transport),
+    /// A clock ran out before the answer was committed.
+    #[error("the {0} time-out ran out")]
+    TimedOut(Clock),
+    /// A status that is no answer: a redirect, a server's error, or none that fits here.
+    #[error("answered {0}")]
+    Status(StatusCode),
+    /// A success that held an error instead of an answer.
+    #[error("answered with an error inside a success")]
+    ErrorInside,
+    /// The answer broke off before it was committed.
+    #[error("broke off its answer")]
+    BrokenOff(#[source] Option<Transport>),
+    /// The answer has to be held as a whole and is too large for that.
+    #[error("answered more than the {limit} bytes that can be held")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The request cannot be put into HTTP.
+    #[error("the request cannot be built")]
+    Unsendable(#[source] Transport),
+}
+
+/// The clocks that bound an attempt before its answer is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// Name resolution, TCP and TLS.
+    Connect,
+    /// From the request to the first response header.
+    ResponseHeader,
+    /// From the response header to the first meaningful event.
+    FirstEvent,
+    /// From the first attempt to the end of a plain answer.
+    Total,
+    /// The client's own.
+    Client,
+}
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect",
+            Self::ResponseHeader => "response header",
+            Self::FirstEvent => "first event",
+            Self::Total => "total",
+            Self::Client => "client's",
+        })
+    }
+}
