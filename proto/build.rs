@@ -37,6 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("signalbox.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
         .bytes(".")
+        // Ordered maps encode the same content to the same bytes, which digests rely on.
+        .btree_map(".")
         .skip_debug(SECRETS)
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
