@@ -12,7 +12,7 @@ mod position;
 mod resource;
 mod runtime;
 
-pub use compile::{Compiled, FEATURES, SCHEMA};
+pub use compile::{Compiled, FEATURES, RESERVED_SEGMENTS, SCHEMA};
 pub use endpoint::Endpoint;
 pub use finding::{Effect, Fault, Finding};
 pub use glob::Glob;
@@ -21,6 +21,7 @@ pub use plan::{Model, Plan, Refusal, Request, Target};
 pub use position::{Digest, InvalidPosition, Position, Revision};
 pub use resource::{Change, InvalidResource, Resource, name_from_wire};
 pub use runtime::{
-    AnswerModel, ClientKey, ConfiguredHeader, Credential, CredentialChoice, Dialect, HeaderPolicy, HttpVersion, Profile,
-    Provider, Proxy, Redirect, RedirectTarget, Retry, Route, Runtime, SecretSource, Settings, Timeouts,
+    AnswerModel, ClientKey, ConfiguredHeader, Credential, CredentialChoice, Destination, Dialect, HeaderPolicy,
+    HttpVersion, Profile, Provider, Proxy, Redirect, RedirectTarget, Retry, Route, Runtime, SecretSource, Settings,
+    Timeouts,
 };

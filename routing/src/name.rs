@@ -59,7 +59,9 @@ pub struct Id(Arc<str>);
 
 /// Why a text is no id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an id: 1 to 63 lower-case letters, digits and hyphens, beginning with a letter and not ending in a hyphen")]
+#[error(
+    "`{text}` is not an id: 1 to 63 lower-case letters, digits and hyphens, beginning with a letter and not ending in a hyphen"
+)]
 pub struct InvalidId {
     /// The text, cut to a displayable length.
     pub text: String,
@@ -103,7 +105,9 @@ pub struct ResourceName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// The collections are not those of any kind.
-    #[error("`{0}` is not a resource name: providers/ID, providers/ID/credentials/ID, clientKeys/ID, redirects/ID, routes/ID or settings")]
+    #[error(
+        "`{0}` is not a resource name: providers/ID, providers/ID/credentials/ID, clientKeys/ID, redirects/ID, routes/ID or settings"
+    )]
     Shape(String),
     /// One of its ids is none.
     #[error(transparent)]
@@ -230,7 +234,8 @@ mod tests {
         assert_eq!((name.kind(), name.id()), (Kind::Credential, "main"));
         assert_eq!(name.parent().unwrap().as_str(), "providers/openai");
         assert_eq!(ResourceName::parse("settings").unwrap(), ResourceName::settings());
-        for bad in ["", "providers", "providers/", "providers/a/b", "providers/a/credentials", "things/a", "settings/a"] {
+        for bad in ["", "providers", "providers/", "providers/a/b", "providers/a/credentials", "things/a", "settings/a"]
+        {
             assert!(ResourceName::parse(bad).is_err(), "{bad:?} was taken");
         }
     }

@@ -176,7 +176,10 @@ mod tests {
         let wire = position.to_wire();
         let short = sync::Position { digest: Bytes::from_static(b"abc"), ..wire.clone() };
         assert_eq!(Position::from_wire(&short), Err(InvalidPosition::Digest(3)));
-        assert_eq!(Position::from_wire(&sync::Position { revision: 0, ..wire.clone() }), Err(InvalidPosition::Revision));
+        assert_eq!(
+            Position::from_wire(&sync::Position { revision: 0, ..wire.clone() }),
+            Err(InvalidPosition::Revision)
+        );
         assert_eq!(Position::from_wire(&sync::Position { epoch: String::new(), ..wire }), Err(InvalidPosition::Epoch));
     }
 }
