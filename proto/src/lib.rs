@@ -17,7 +17,13 @@ pub static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
 
 /// What operators say: `signalbox.admin.v1`.
 pub mod admin {
-    #[expect(missing_docs, clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
+    #[expect(
+        missing_docs,
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        clippy::too_many_lines,
+        reason = "generated code"
+    )]
     pub mod v1 {
         tonic::include_proto!("signalbox.admin.v1");
     }
@@ -25,7 +31,7 @@ pub mod admin {
 
 /// What data planes compile: `signalbox.config.v1`.
 pub mod config {
-    #[expect(missing_docs, clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
+    #[expect(missing_docs, reason = "generated code")]
     pub mod v1 {
         tonic::include_proto!("signalbox.config.v1");
     }
