@@ -4,4 +4,6 @@
 mod attempt;
 mod errors;
 mod headers;
+mod splice;
+mod sse;
 mod upstream;
