@@ -122,7 +122,8 @@ impl<K, V, S> Clone for Sharded<K, V, S> {
 
 impl<K, V, S: Default> Default for Sharded<K, V, S> {
     fn default() -> Self {
-        Self { shards: vec![Arc::new(HashMap::default()); SHARDS].into() }
+        let empty = Arc::new(HashMap::default());
+        Self { shards: vec![empty; SHARDS].into() }
     }
 }
 

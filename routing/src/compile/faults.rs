@@ -14,7 +14,12 @@ pub(super) struct Faults(Vec<(String, Fault)>);
 impl Faults {
     /// A single fault of the resource as a whole.
     pub(super) fn whole(fault: Fault) -> Self {
-        Self(vec![(String::new(), fault)])
+        Self::one("", fault)
+    }
+
+    /// A single fault of a field.
+    pub(super) fn one(field: &str, fault: Fault) -> Self {
+        Self(vec![(field.to_owned(), fault)])
     }
 
     pub(super) fn add(&mut self, field: impl Display, fault: Fault) {

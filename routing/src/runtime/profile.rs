@@ -17,6 +17,18 @@ pub struct Profile {
     pub http_version: HttpVersion,
 }
 
+impl Default for Profile {
+    fn default() -> Self {
+        Self {
+            proxy: None,
+            connect_timeout: Duration::from_secs(5),
+            max_idle: 100,
+            idle_timeout: Duration::from_secs(90),
+            http_version: HttpVersion::Negotiated,
+        }
+    }
+}
+
 /// The HTTP version spoken to an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HttpVersion {

@@ -96,6 +96,11 @@ impl Redirects {
         ranked.insert(at, redirect);
     }
 
+    pub(crate) fn remove(&mut self, redirect: &Redirect) {
+        let ranked = self.exact.get_mut(redirect.from.as_str()).unwrap_or(&mut self.patterns);
+        ranked.retain(|other| other.id != redirect.id);
+    }
+
     /// The redirect that takes a model for a key.
     pub(crate) fn find(&self, model: &str, key: Option<&ClientKey>) -> Option<&Arc<Redirect>> {
         self.in_order(model).find(|redirect| redirect.is_for(key))

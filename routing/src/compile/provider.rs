@@ -1,0 +1,211 @@
+//! A provider from the wire, but for its credentials, which are resources of their own.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Uri;
+use signalbox_proto::config::v1 as config;
+
+use super::{Claims, Written, address, decode, faults::Faults, header, value};
+use crate::{
+    endpoint::Endpoint,
+    finding::Fault,
+    name::ResourceName,
+    runtime::{CredentialChoice, Dialect, HttpVersion, Profile, Provider, Proxy, Retry, Settings, Timeouts},
+};
+
+/// Most models in a fixed list.
+const MAX_MODELS: usize = 10_000;
+
+/// Statuses that may be tried again besides those that always are: what a busy or broken upstream answers. Any other says that
+/// the request itself is at fault.
+const RETRIED: [u16; 3] = [408, 409, 425];
+
+/// What a provider stands among.
+pub(super) struct Around<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) prefixes: &'a Claims<Arc<str>>,
+}
+
+pub(super) fn compile(name: &ResourceName, body: &Bytes, around: &Around<'_>) -> Result<Written<Provider>, Faults> {
+    let config::Provider {
+        id,
+        dialect,
+        base_url,
+        chat_url,
+        model_prefix,
+        headers,
+        drop_headers,
+        forward_proxy,
+        timeouts,
+        pool,
+        retry,
+        models,
+        priority,
+        credential_choice,
+        disabled,
+    } = decode(body)?;
+    let mut faults = Faults::default();
+    let settings = around.settings;
+    let id = faults.take("id", value::own_id(&id, name));
+    let dialect = faults.take("dialect", self::dialect(dialect));
+    let urls = urls(&base_url, &chat_url, &mut faults);
+    let prefix = faults.take("model_prefix", prefix(&model_prefix, around.prefixes));
+    let headers = header::policy(headers, &drop_headers, settings.overwrite_headers, settings, &mut faults);
+    let proxy = match forward_proxy {
+        Some(own) => address::proxy(own, &mut faults),
+        None => settings.forward_proxy.clone(),
+    };
+    let timeouts = timeouts.unwrap_or_default();
+    let profile = profile(proxy, timeouts.connect, pool.unwrap_or_default(), &mut faults);
+    let timeouts = self::timeouts(timeouts, &mut faults);
+    let retry = self::retry(retry.unwrap_or_default(), &mut faults);
+    let models = self::models(&models, &mut faults);
+    let credential_choice = faults.take("credential_choice", choice(credential_choice));
+    faults.finish(|| {
+        let value = Provider {
+            id: id?,
+            dialect: dialect?,
+            urls,
+            prefix: prefix?,
+            profile: Arc::new(profile?),
+            headers,
+            timeouts: timeouts?,
+            retry: retry?,
+            models,
+            priority,
+            credential_choice: credential_choice?,
+            credentials: Vec::new(),
+        };
+        Some(Written { value, disabled })
+    })
+}
+
+fn dialect(wire: i32) -> Result<Dialect, Fault> {
+    match config::Dialect::try_from(wire) {
+        Ok(config::Dialect::Openai) => Ok(Dialect::OpenAi),
+        Ok(config::Dialect::Unspecified) => Err(Fault::Missing),
+        Err(_) => Err(value::refused(&wire.to_string(), "a dialect that this build speaks")),
+    }
+}
+
+/// Where each endpoint is that can be reached.
+fn urls(base_url: &str, chat_url: &str, faults: &mut Faults) -> BTreeMap<Endpoint, Uri> {
+    let mut urls = BTreeMap::new();
+    if base_url.is_empty() && chat_url.is_empty() {
+        faults.add("base_url", Fault::Missing);
+    }
+    if !base_url.is_empty() {
+        let all = address::root(base_url).and_then(|root| {
+            Endpoint::ALL.into_iter().map(|endpoint| Ok((endpoint, address::join(&root, endpoint.path())?))).collect()
+        });
+        urls = faults.take("base_url", all).unwrap_or_default();
+    }
+    if !chat_url.is_empty() {
+        let chat = faults.take("chat_url", address::whole(chat_url));
+        urls.extend(chat.map(|url| (Endpoint::ChatCompletions, url)));
+    }
+    urls
+}
+
+fn prefix(text: &str, taken: &Claims<Arc<str>>) -> Result<Arc<str>, Fault> {
+    let prefix = value::prefix(text)?;
+    taken.get(&prefix).map_or(Ok(prefix), |holder| Err(Fault::Taken(holder.clone())))
+}
+
+fn profile(
+    proxy: Option<Proxy>,
+    connect: Option<prost_types::Duration>,
+    pool: config::Pool,
+    faults: &mut Faults,
+) -> Option<Profile> {
+    let config::Pool { max_idle, idle_timeout, http_version } = pool;
+    let defaults = Profile::default();
+    let connect_timeout = faults.take("timeouts.connect", value::duration(connect, defaults.connect_timeout));
+    let max_idle = max_idle.map(|max_idle| usize::try_from(max_idle).unwrap_or(usize::MAX));
+    let max_idle = value::number(max_idle, defaults.max_idle, 0..=10_000, "0 to 10,000");
+    let max_idle = faults.take("pool.max_idle", max_idle);
+    let idle_timeout = faults.take("pool.idle_timeout", value::duration(idle_timeout, defaults.idle_timeout));
+    let http_version = faults.take("pool.http_version", self::http_version(http_version));
+    Some(Profile {
+        proxy,
+        connect_timeout: connect_timeout?,
+        max_idle: max_idle?,
+        idle_timeout: idle_timeout?,
+        http_version: http_version?,
+    })
+}
+
+fn http_version(wire: i32) -> Result<HttpVersion, Fault> {
+    match config::HttpVersion::try_from(wire) {
+        Ok(config::HttpVersion::Unspecified) => Ok(HttpVersion::Negotiated),
+        Ok(config::HttpVersion::Http1) => Ok(HttpVersion::Http1),
+        Ok(config::HttpVersion::Http2) => Ok(HttpVersion::Http2),
+        Err(_) => Err(value::refused(&wire.to_string(), "an HTTP version that this build speaks")),
+    }
+}
+
+fn timeouts(wire: config::Timeouts, faults: &mut Faults) -> Option<Timeouts> {
+    let config::Timeouts { connect: _in_the_profile, response_header, first_event, stream_idle, total } = wire;
+    let mut clock = |field: &str, wire, seconds| {
+        faults.take(format_args!("timeouts.{field}"), value::duration(wire, Duration::from_secs(seconds)))
+    };
+    let response_header = clock("response_header", response_header, 60);
+    let first_event = clock("first_event", first_event, 120);
+    let stream_idle = clock("stream_idle", stream_idle, 300);
+    let total = clock("total", total, 600);
+    Some(Timeouts {
+        response_header: response_header?,
+        first_event: first_event?,
+        stream_idle: stream_idle?,
+        total: total?,
+    })
+}
+
+fn retry(wire: config::Retry, faults: &mut Faults) -> Option<Retry> {
+    let config::Retry { attempts, backoff_base, backoff_cap, statuses } = wire;
+    let attempts = faults.take("retry.attempts", value::number(attempts, 3, 1..=10, "1 to 10"));
+    let base = faults.take("retry.backoff_base", value::duration(backoff_base, Duration::from_millis(250)));
+    let cap = faults.take("retry.backoff_cap", value::duration(backoff_cap, Duration::from_secs(8)));
+    let mut retried: Vec<u16> = Vec::new();
+    for (at, status) in statuses.into_iter().enumerate() {
+        retried.extend(faults.take(format_args!("retry.statuses[{at}]"), self::status(status)));
+    }
+    if retried.is_empty() {
+        retried.extend([500, 502, 503, 504]);
+    }
+    retried.sort_unstable();
+    retried.dedup();
+    Some(Retry { attempts: attempts?, backoff_base: base?, backoff_cap: cap?, statuses: retried })
+}
+
+fn status(wire: u32) -> Result<u16, Fault> {
+    let status = u16::try_from(wire).ok().filter(|status| RETRIED.contains(status) || (500..=599).contains(status));
+    status.ok_or(Fault::OutOfRange("408, 409, 425 or 500 to 599; 401, 402, 403 and 429 are always tried again"))
+}
+
+fn models(wire: &[String], faults: &mut Faults) -> Vec<Arc<str>> {
+    if wire.len() > MAX_MODELS {
+        faults.add("models", Fault::OutOfRange("at most 10,000 models"));
+    }
+    let mut seen = BTreeSet::new();
+    let written = wire.iter().enumerate();
+    let models = written.filter_map(|(at, text)| faults.take(format_args!("models[{at}]"), value::model(text)));
+    models.filter(|model| seen.insert(Arc::clone(model))).collect()
+}
+
+fn choice(wire: i32) -> Result<CredentialChoice, Fault> {
+    match config::CredentialChoice::try_from(wire) {
+        Ok(config::CredentialChoice::Unspecified | config::CredentialChoice::LeastRecentlyUsed) => {
+            Ok(CredentialChoice::LeastRecentlyUsed)
+        }
+        Ok(config::CredentialChoice::LeastUsed) => Ok(CredentialChoice::LeastUsed),
+        Ok(config::CredentialChoice::Weighted) => Ok(CredentialChoice::Weighted),
+        Ok(config::CredentialChoice::LeastInFlight) => Ok(CredentialChoice::LeastInFlight),
+        Err(_) => Err(value::refused(&wire.to_string(), "a choice that this build knows")),
+    }
+}

@@ -1,0 +1,129 @@
+//! The rules that single values obey, whichever resource they are in.
+
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use super::faults::Faults;
+use crate::{
+    finding::Fault,
+    glob::Glob,
+    name::{Id, ResourceName},
+};
+
+/// Longest model name, pattern, prefix or label in bytes.
+const MAX_NAME_BYTES: usize = 256;
+
+/// Most labels that a key carries or a redirect asks for.
+const MAX_LABELS: usize = 64;
+
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A text as a finding shows it: cut, and without what could disturb a terminal or a log.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(160).map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+/// A fault of a text that is fit to be shown.
+pub(super) fn refused(text: &str, rule: &'static str) -> Fault {
+    Fault::Text { text: shown(text), rule }
+}
+
+/// The id in a resource's body, which says the same as its name.
+pub(super) fn own_id(text: &str, name: &ResourceName) -> Result<Id, Fault> {
+    if text.is_empty() {
+        return Err(Fault::Missing);
+    }
+    let id = Id::parse(text)?;
+    if id.as_str() == name.id() { Ok(id) } else { Err(refused(text, "the last part of the resource's name")) }
+}
+
+/// A reference to a provider by its id.
+pub(super) fn provider(text: &str, exists: impl FnOnce(&ResourceName) -> bool) -> Result<Id, Fault> {
+    if text.is_empty() {
+        return Err(Fault::Missing);
+    }
+    let id = Id::parse(text)?;
+    let name = ResourceName::provider(&id);
+    if exists(&name) { Ok(id) } else { Err(Fault::Dangling(name)) }
+}
+
+/// A duration of 1 ms to 24 h.
+pub(super) fn duration(wire: Option<prost_types::Duration>, default: Duration) -> Result<Duration, Fault> {
+    let Some(prost_types::Duration { seconds, nanos }) = wire else { return Ok(default) };
+    let duration = match (u64::try_from(seconds), u32::try_from(nanos)) {
+        (Ok(seconds), Ok(nanos @ ..1_000_000_000)) => Duration::new(seconds, nanos),
+        _ => Duration::ZERO,
+    };
+    if (SHORTEST..=LONGEST).contains(&duration) { Ok(duration) } else { Err(Fault::OutOfRange("1 ms to 24 h")) }
+}
+
+/// A moment in milliseconds since the Unix epoch, within the years that a `Timestamp` can name.
+pub(super) fn moment(wire: prost_types::Timestamp) -> Result<i64, Fault> {
+    let prost_types::Timestamp { seconds, nanos } = wire;
+    if (-62_135_596_800..=253_402_300_799).contains(&seconds) && (0..1_000_000_000).contains(&nanos) {
+        Ok(seconds * 1000 + i64::from(nanos / 1_000_000))
+    } else {
+        Err(Fault::OutOfRange("years 1 to 9999"))
+    }
+}
+
+/// A number with a default and limits, which the rule spells out.
+pub(super) fn number<T: PartialOrd>(
+    wire: Option<T>,
+    default: T,
+    limits: RangeInclusive<T>,
+    rule: &'static str,
+) -> Result<T, Fault> {
+    let number = wire.unwrap_or(default);
+    if limits.contains(&number) { Ok(number) } else { Err(Fault::OutOfRange(rule)) }
+}
+
+/// A share among equals.
+pub(super) fn weight(wire: Option<u32>) -> Result<u32, Fault> {
+    number(wire, 1, 0..=1_000_000, "0 to 1,000,000")
+}
+
+/// A model's own name.
+pub(super) fn model(text: &str) -> Result<Arc<str>, Fault> {
+    name(text)?;
+    if text.contains('*') { Err(refused(text, "a model's own name, without `*`")) } else { Ok(text.into()) }
+}
+
+/// A pattern over model names.
+pub(super) fn pattern(text: &str) -> Result<Glob, Fault> {
+    name(text).map(|()| Glob::new(text))
+}
+
+/// What clients write before the slash.
+pub(super) fn prefix(text: &str) -> Result<Arc<str>, Fault> {
+    name(text)?;
+    if text.contains(['/', '*']) { Err(refused(text, "without `/` and `*`")) } else { Ok(text.into()) }
+}
+
+/// Labels, checked one by one.
+pub(super) fn labels(field: &str, wire: &BTreeMap<String, String>, faults: &mut Faults) {
+    if wire.len() > MAX_LABELS {
+        faults.add(field, Fault::OutOfRange("at most 64 labels"));
+    }
+    for (label, value) in wire {
+        faults.take(format_args!("{field}[{:?}]", shown(label)), name(label).and_then(|()| brief(value)));
+    }
+}
+
+fn name(text: &str) -> Result<(), Fault> {
+    if text.is_empty() { Err(Fault::Missing) } else { brief(text) }
+}
+
+fn brief(text: &str) -> Result<(), Fault> {
+    if text.len() > MAX_NAME_BYTES || text.contains(char::is_control) {
+        return Err(refused(text, "at most 256 bytes, without control characters"));
+    }
+    Ok(())
+}
+
+/// Whether a text is one segment of a path that means the same however a client spells it: unreserved characters and sub-delims
+/// of RFC 3986, and not a dot segment.
+pub(super) fn is_segment(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
+    !matches!(text, "" | "." | "..") && text.bytes().all(plain)
+}
