@@ -1,0 +1,194 @@
+//! A provider's keys: which one the next attempt takes, and what became of the last ones. It is told the time and never sees a
+//! request or an answer.
+//!
+//! What is known of a key outlives the revisions that keep it, and belongs to one version of it: a replaced key starts anew.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http::HeaderValue;
+use secrecy::{ExposeSecret as _, SecretString};
+use signalbox_routing::{Credential, CredentialChoice};
+use tokio::time::Instant;
+
+mod choice;
+mod pace;
+
+pub(crate) use pace::retry_after;
+
+/// How long a key that was refused is set aside.
+const SET_ASIDE: Duration = Duration::from_secs(10 * 60);
+/// How long a key cools that was limited without saying for how long.
+const COOLING: Duration = Duration::from_secs(10);
+
+/// Identifies one version of one credential.
+type Version = [u8; 32];
+
+/// The usable keys of one provider.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    choice: CredentialChoice,
+    members: Vec<Arc<Member>>,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+/// A key that can be sent.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// What is configured.
+    pub(crate) credential: Arc<Credential>,
+    /// The key itself.
+    pub(crate) secret: SecretString,
+    /// The header that carries it, marked sensitive.
+    pub(crate) header: HeaderValue,
+}
+
+/// What is known of the keys, by version.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// Counts the attempts begun with any of them.
+    turn: u64,
+    records: HashMap<Version, Record>,
+}
+
+impl Ledger {
+    fn record(&self, member: &Member) -> Record {
+        self.records.get(&member.credential.version).copied().unwrap_or_default()
+    }
+}
+
+/// What is known of one key.
+#[derive(Debug, Clone, Copy, Default)]
+struct Record {
+    /// Attempts under way.
+    in_flight: u32,
+    /// Attempts begun.
+    uses: u64,
+    /// The turn of the last one.
+    last_turn: u64,
+    trouble: Option<Trouble>,
+}
+
+/// Why a key is not to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// Refused: its recovery is a guess.
+    Refused { until: Instant },
+    /// Limited: until then it would be limited again.
+    Cooling { until: Instant },
+}
+
+/// Why there is no key for an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unavailable {
+    /// Every key is refused, or there is none that can be sent.
+    Refused,
+    /// Every key is refused or cools; the first thaws then.
+    Cooling {
+        /// When.
+        until: Instant,
+    },
+    /// Those that could be taken have as many attempts under way as they may.
+    Busy,
+}
+
+/// A key that is in use. Counts as under way until it is dropped, which is when the answer's body is.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    member: Arc<Member>,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Pool {
+    /// A pool of these keys. What `previous` knows of them stays known, to both.
+    pub(crate) fn new(choice: CredentialChoice, members: Vec<Arc<Member>>, previous: Option<&Self>) -> Self {
+        let ledger = previous.map_or_else(Arc::default, |pool| Arc::clone(&pool.ledger));
+        {
+            let mut known = lock(&ledger);
+            // A record with attempts under way stays for them to end in; the next revision takes it out.
+            let kept = |version: &Version| members.iter().any(|member| member.credential.version == *version);
+            known.records.retain(|version, record| record.in_flight > 0 || kept(version));
+            for member in &members {
+                known.records.entry(member.credential.version).or_default();
+            }
+        }
+        Self { choice, members, ledger }
+    }
+
+    /// Takes a key for one attempt. `refused` are those that this very request was already refused with.
+    ///
+    /// # Errors
+    /// [`Unavailable`] where none is to be had now.
+    pub(crate) fn take(&self, now: Instant, refused: &[Arc<str>]) -> Result<Lease, Unavailable> {
+        let mut ledger = lock(&self.ledger);
+        let untried = self.members.iter().filter(|member| !refused.contains(&member.credential.name));
+        let candidates = untried.map(|member| (member, ledger.record(member)));
+        let member = Arc::clone(choice::choose(self.choice, candidates, now)?);
+        ledger.turn += 1;
+        let turn = ledger.turn;
+        let record = ledger.records.entry(member.credential.version).or_default();
+        record.in_flight += 1;
+        record.uses += 1;
+        record.last_turn = turn;
+        Ok(Lease { member, ledger: Arc::clone(&self.ledger) })
+    }
+}
+
+impl Lease {
+    /// The credential's full name, for the log.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.member.credential.name
+    }
+
+    /// The header that carries the key.
+    pub(crate) fn header(&self) -> &HeaderValue {
+        &self.member.header
+    }
+
+    /// The key itself, to be found where it must not be.
+    pub(crate) fn expose_secret(&self) -> &str {
+        self.member.secret.expose_secret()
+    }
+
+    /// The upstream took the key: whatever was held against it is over.
+    pub(crate) fn accepted(&self) {
+        self.settle(None);
+    }
+
+    /// The upstream refused the key.
+    pub(crate) fn refused(&self, now: Instant) {
+        self.settle(Some(Trouble::Refused { until: now + SET_ASIDE }));
+    }
+
+    /// The upstream limited the key. Returns until when it cools.
+    pub(crate) fn limited(&self, now: Instant, retry_after: Option<Duration>) -> Instant {
+        let until = now + retry_after.unwrap_or(COOLING);
+        self.settle(Some(Trouble::Cooling { until }));
+        until
+    }
+
+    fn settle(&self, trouble: Option<Trouble>) {
+        if let Some(record) = lock(&self.ledger).records.get_mut(&self.member.credential.version) {
+            record.trouble = trouble;
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(record) = lock(&self.ledger).records.get_mut(&self.member.credential.version) {
+            record.in_flight = record.in_flight.saturating_sub(1);
+        }
+    }
+}
+
+/// Every change to the ledger is one step, so that a panic elsewhere leaves it whole.
+fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
