@@ -4,11 +4,15 @@
 mod compile;
 mod endpoint;
 mod finding;
+#[cfg(test)]
+mod fixture;
 mod glob;
 mod keys;
 mod name;
 mod plan;
 mod position;
+#[cfg(test)]
+mod properties;
 mod resource;
 mod runtime;
 

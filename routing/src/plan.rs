@@ -112,3 +112,228 @@ impl Runtime {
 fn allowed(key: Option<&ClientKey>, model: &str) -> bool {
     key.is_none_or(|key| key.allows(model))
 }
+
+#[cfg(test)]
+mod tests {
+    use signalbox_proto::config::v1 as config;
+
+    use super::*;
+    use crate::fixture::{
+        client_key, key, labels, listing, plan, plan_for, provider, redirect, route, runtime, settings, targets,
+    };
+
+    #[test]
+    fn a_name_is_looked_up_from_the_most_to_the_least_particular() {
+        let runtime = runtime(&[
+            listing("a", &["m", "shared", "org/m"]),
+            provider("b", |b| {
+                b.models = vec!["shared".into()];
+                b.priority = 5;
+            }),
+            provider("open", |_| {}),
+            redirect("exact", "alias", &["a:m"], |_| {}),
+            redirect("short", "al*", &["b:short"], |_| {}),
+            redirect("long", "alia*", &["b:long"], |_| {}),
+            redirect("over-prefix", "a/taken", &["open"], |_| {}),
+        ]);
+        for (model, expected) in [
+            ("alias", &["a:m"][..]),
+            ("aliases", &["b:long"]),
+            ("alpha", &["b:short"]),
+            ("a/taken", &["open:a/taken"]),
+            ("a/m", &["a:m"]),
+            ("a/org/m", &["a:org/m"]),
+            ("a/unknown", &[]),
+            ("a/", &[]),
+            ("open/anything/at-all", &["open:anything/at-all"]),
+            ("open/", &[]),
+            ("m", &["a:m"]),
+            ("org/m", &["a:org/m"]),
+            ("shared", &["b:shared", "a:shared"]),
+            ("unknown", &[]),
+            ("nobody/m", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(targets(plan(&runtime, model)), expected, "{model}");
+        }
+    }
+
+    #[test]
+    fn the_default_provider_takes_what_nobody_claims() {
+        let runtime = runtime(&[
+            listing("a", &["m"]),
+            provider("rest", |_| {}),
+            settings(|settings| settings.default_provider = "rest".into()),
+        ]);
+        assert_eq!(targets(plan(&runtime, "unknown")), ["rest:unknown"]);
+        assert_eq!(targets(plan(&runtime, "nobody/m")), ["rest:nobody/m"]);
+        assert_eq!(targets(plan(&runtime, "m")), ["a:m"]);
+        assert_eq!(targets(plan(&runtime, "a/unknown")), [""; 0]);
+    }
+
+    #[test]
+    fn a_bare_name_with_a_slash_resolves_though_its_first_part_is_a_prefix() {
+        let runtime = runtime(&[listing("a", &["m"]), listing("b", &["a/x"])]);
+        assert_eq!(targets(plan(&runtime, "a/x")), ["b:a/x"]);
+    }
+
+    #[test]
+    fn a_key_sees_the_redirects_that_are_for_it_the_most_particular_first() {
+        let runtime = runtime(&[
+            provider("p", |_| {}),
+            redirect("all", "m", &["p:all"], |_| {}),
+            redirect("team", "m", &["p:team"], |r| r.client_key_labels = labels(&[("team", "x")])),
+            redirect("person", "m", &["p:person"], |r| r.client_key_labels = labels(&[("team", "x"), ("who", "y")])),
+            redirect("pattern", "n*", &["p:n"], |r| r.client_key_labels = labels(&[("team", "x")])),
+            client_key("none", |_| {}),
+            client_key("team", |k| k.labels = labels(&[("team", "x"), ("who", "z")])),
+            client_key("person", |k| k.labels = labels(&[("team", "x"), ("who", "y")])),
+        ]);
+        for (id, model, expected) in [
+            ("none", "m", &["p:all"][..]),
+            ("team", "m", &["p:team"]),
+            ("person", "m", &["p:person"]),
+            ("none", "nn", &[]),
+            ("team", "nn", &["p:n"]),
+        ] {
+            assert_eq!(targets(plan_for(&runtime, key(&runtime, id), model)), expected, "{id} asks for {model}");
+        }
+        assert_eq!(targets(plan(&runtime, "m")), ["p:all"]);
+    }
+
+    #[test]
+    fn what_a_key_may_not_use_is_answered_like_what_is_not_there() {
+        let runtime = runtime(&[
+            listing("a", &["m", "n"]),
+            redirect("r", "alias", &["a:n"], |_| {}),
+            client_key("k", |k| k.allowed_models = vec!["a/m".into(), "al*".into()]),
+        ]);
+        let k = key(&runtime, "k");
+        let refusal = |model| runtime.plan(&Request { key: k, model, endpoint: Endpoint::ChatCompletions, seed: 0 });
+        assert_eq!(refusal("a/n"), Err(Refusal::ModelNotFound));
+        assert_eq!(refusal("a/n"), refusal("nowhere"));
+        // Only what the client asks for counts: where a redirect leads is the operator's business.
+        assert_eq!(targets(plan_for(&runtime, k, "alias")), ["a:n"]);
+        let ids: Vec<_> = runtime.models(k).into_iter().map(|model| model.id.to_string()).collect();
+        assert_eq!(ids, ["a/m", "alias"]);
+        assert_eq!(runtime.model(k, "a/n"), None);
+        assert_eq!(runtime.model(k, "m"), None);
+    }
+
+    #[test]
+    fn redirects_lead_on_through_names_and_no_target_comes_twice() {
+        let runtime = runtime(&[
+            listing("a", &["m"]),
+            listing("b", &["m"]),
+            redirect("top", "top", &["a:x", ":middle", ":m", "a"], |r| {
+                for (target, priority) in r.targets.iter_mut().zip([4, 3, 2, 1]) {
+                    target.priority = priority;
+                }
+                r.answer_model = config::AnswerModel::Served.into();
+            }),
+            redirect("middle", "mid*", &["b", ":a/m"], |r| r.targets[0].priority = 1),
+        ]);
+        let plan = plan(&runtime, "top").unwrap();
+        assert_eq!(plan.answer_model, AnswerModel::Served);
+        assert_eq!(targets(Some(plan)), ["a:x", "b:middle", "a:m", "b:m", "a:top"]);
+    }
+
+    #[test]
+    fn redirects_woven_together_do_not_multiply() {
+        let mut changes = vec![provider("p", |_| {})];
+        for level in 0..40 {
+            let next = format!(":l{}", level + 1);
+            let targets = ["p:x", &next, &next, &next];
+            changes.push(redirect(&format!("r{level}"), &format!("l{level}"), &targets, |_| {}));
+        }
+        changes.push(redirect("last", "l40", &["p:end"], |_| {}));
+        let mut found = targets(plan(&runtime(&changes), "l0"));
+        found.sort();
+        assert_eq!(found, ["p:end", "p:x"]);
+    }
+
+    #[test]
+    fn a_plan_leaves_out_what_cannot_serve_it() {
+        let chat_only = |p: &mut config::Provider| {
+            p.base_url.clear();
+            p.chat_url = "https://chat.example/full?version=1".into();
+        };
+        let runtime = runtime(&[
+            provider("chat", chat_only),
+            provider("off", |p| p.disabled = true),
+            provider("on", |_| {}),
+            redirect("some", "some", &["off:m", "chat:m", "on:m"], |_| {}),
+            redirect("none", "none", &["off:m"], |_| {}),
+        ]);
+        let request = |model, endpoint| runtime.plan(&Request { key: None, model, endpoint, seed: 0 });
+        let embeddings = request("some", Endpoint::Embeddings).unwrap();
+        assert_eq!(embeddings.first.url, "https://on.example/v1/embeddings");
+        assert_eq!(embeddings.rest, []);
+        let chat = request("chat/m", Endpoint::ChatCompletions).unwrap();
+        assert_eq!(chat.first.url, "https://chat.example/full?version=1");
+        for (model, endpoint) in [
+            ("chat/m", Endpoint::Embeddings),
+            ("off/m", Endpoint::ChatCompletions),
+            ("none", Endpoint::ChatCompletions),
+        ] {
+            assert_eq!(request(model, endpoint), Err(Refusal::ModelNotFound), "{model}");
+        }
+        assert_eq!(runtime.models(None).iter().map(|model| &*model.id).collect::<Vec<_>>(), ["some"]);
+    }
+
+    #[test]
+    fn the_answer_and_the_attempts_are_those_of_the_redirect_and_the_first_target() {
+        let runtime = runtime(&[
+            provider("p", |p| p.retry = Some(config::Retry { attempts: Some(7), ..config::Retry::default() })),
+            redirect("r", "alias", &["p:m"], |_| {}),
+        ]);
+        let (direct, redirected) = (plan(&runtime, "p/m").unwrap(), plan(&runtime, "alias").unwrap());
+        assert_eq!((direct.answer_model, direct.attempts), (AnswerModel::Served, 7));
+        assert_eq!((redirected.answer_model, redirected.attempts), (AnswerModel::Requested, 7));
+    }
+
+    #[test]
+    fn names_from_the_configuration_are_shared_with_it() {
+        let runtime = runtime(&[listing("a", &["m"])]);
+        let listed = &runtime.providers().next().unwrap().models[0];
+        for model in ["m", "a/m"] {
+            assert!(Arc::ptr_eq(&plan(&runtime, model).unwrap().first.model, listed), "{model}");
+        }
+    }
+
+    #[test]
+    fn models_are_listed_once_in_order_and_found_by_any_name_that_plans() {
+        let runtime = runtime(&[
+            provider("b", |b| {
+                b.models = vec!["z".into(), "y".into()];
+                b.model_prefix = "Bee".into();
+            }),
+            listing("a", &["z"]),
+            provider("open", |_| {}),
+            provider("off", |p| {
+                p.models = vec!["m".into()];
+                p.disabled = true;
+            }),
+            redirect("r", "a/z", &["b:y"], |_| {}),
+            redirect("pattern", "pat-*", &["b:y"], |_| {}),
+            redirect("hidden", "hidden", &["b:y"], |r| r.client_key_labels = labels(&[("a", "b")])),
+            route("unrelated", |_| {}),
+        ]);
+        let listed: Vec<_> = runtime.models(None).iter().map(|m| format!("{} {}", m.id, m.owned_by)).collect();
+        assert_eq!(listed, ["Bee/y Bee", "Bee/z Bee", "a/z signalbox"]);
+        for (id, owner) in [
+            ("a/z", Some("signalbox")),
+            ("Bee/z", Some("Bee")),
+            ("z", Some("a")),
+            ("pat-1", Some("signalbox")),
+            ("open/x", Some("open")),
+            ("hidden", None),
+            ("off/m", None),
+            ("*", None),
+        ] {
+            let model = runtime.model(None, id);
+            assert_eq!(model.as_ref().map(|model| &*model.owned_by), owner, "{id}");
+            assert!(model.is_none_or(|model| *model.id == *id));
+        }
+    }
+}

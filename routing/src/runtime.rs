@@ -59,6 +59,11 @@ impl Runtime {
         self.traffic.routes_by_segment.values()
     }
 
+    /// Every redirect in use.
+    pub fn redirects(&self) -> impl Iterator<Item = &Arc<Redirect>> {
+        self.traffic.redirects.iter()
+    }
+
     /// Everything that is wrong with the resources held, whichever change brought it.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.traffic.findings.iter().chain(self.keys.findings())

@@ -66,3 +66,118 @@ fn compile(resource: &Resource) -> Result<ClientKey, Faults> {
     value::labels("labels", &labels, &mut faults);
     faults.finish(|| Some(ClientKey { id: id?, sha256: sha256?, allowed_models, expires_at_ms, disabled, labels }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixture::{
+            at, client_key, compile, digest, faults, faults_of, id, key, labels, provider, remove, runtime, upsert,
+        },
+        glob::Glob,
+        runtime::Runtime,
+    };
+
+    #[test]
+    fn a_key_is_found_by_its_digest_whatever_its_state() {
+        let runtime = runtime(&[client_key("k", |k| {
+            k.allowed_models = vec!["gpt-*".into()];
+            k.expire_time = Some(prost_types::Timestamp { seconds: 1, nanos: 500_000_000 });
+            k.disabled = true;
+            k.labels = labels(&[("team", "")]);
+        })]);
+        let expected = ClientKey {
+            id: id("k"),
+            sha256: digest("k"),
+            allowed_models: vec![Glob::new("gpt-*")],
+            expires_at_ms: Some(1500),
+            disabled: true,
+            labels: labels(&[("team", "")]),
+        };
+        assert_eq!(key(&runtime, "k"), Some(&expected));
+        assert_eq!(key(&runtime, "other"), None);
+    }
+
+    #[test]
+    fn a_key_is_usable_until_it_expires_or_is_disabled() {
+        let runtime = runtime(&[
+            client_key("ever", |_| {}),
+            client_key("until", |k| k.expire_time = Some(prost_types::Timestamp { seconds: 1, nanos: 0 })),
+            client_key("off", |k| k.disabled = true),
+        ]);
+        for (id, now_ms, expected) in
+            [("ever", i64::MAX, true), ("until", 999, true), ("until", 1000, false), ("off", 0, false)]
+        {
+            assert_eq!(key(&runtime, id).unwrap().usable_at(now_ms), expected, "{id} at {now_ms}");
+        }
+    }
+
+    #[test]
+    fn a_change_leaves_the_configuration_that_it_was_made_from_as_it_was() {
+        let before = runtime(&[client_key("a", |_| {}), client_key("b", |_| {})]);
+        let after = before.apply(&[remove("clientKeys/a"), client_key("c", |_| {})]).runtime;
+        let present = |runtime: &Runtime| ["a", "b", "c"].map(|id| key(runtime, id).is_some());
+        assert_eq!(present(&before), [true, true, false]);
+        assert_eq!(present(&after), [false, true, true]);
+        assert!(Arc::ptr_eq(&before.traffic, &after.traffic));
+    }
+
+    #[test]
+    fn a_key_that_does_not_compile_is_denied_and_so_is_what_it_was() {
+        let good = runtime(&[client_key("k", |_| {}), client_key("other", |_| {})]);
+        for bad in [upsert("clientKeys/k", "garbage"), client_key("k", |k| k.sha256 = vec![1; 31].into())] {
+            let compiled = good.apply(&[bad]);
+            assert_eq!(compiled.findings[0].effect, Effect::Deny);
+            assert!(key(&compiled.runtime, "k").is_none());
+            assert!(key(&compiled.runtime, "other").is_some());
+            // It is said again with every later change, until it is put right.
+            let later = compiled.runtime.apply(&[provider("p", |_| {})]);
+            assert_eq!(later.findings, compiled.findings);
+            assert_eq!(later.runtime.apply(&[remove("clientKeys/k")]).findings, []);
+            assert!(key(&later.runtime.apply(&[client_key("k", |_| {})]).runtime, "k").is_some());
+        }
+    }
+
+    #[test]
+    fn a_digest_belongs_to_the_older_key_until_that_is_gone() {
+        let shared = |k: &mut config::ClientKey| k.sha256 = digest("shared").to_vec().into();
+        let compiled = compile(&[at(3, client_key("a", shared)), at(2, client_key("b", shared))]);
+        assert_eq!(faults_of(&compiled), ["clientKeys/a sha256 ALREADY_TAKEN"]);
+        assert_eq!(key(&compiled.runtime, "shared").unwrap().id, id("b"));
+        let later = compiled.runtime.apply(&[remove("clientKeys/b")]);
+        assert_eq!(later.findings, []);
+        assert_eq!(key(&later.runtime, "shared").unwrap().id, id("a"));
+    }
+
+    #[test]
+    fn two_keys_may_exchange_their_digests() {
+        let with = |secret: &'static str| move |k: &mut config::ClientKey| k.sha256 = digest(secret).to_vec().into();
+        let before = runtime(&[client_key("a", with("x")), client_key("b", with("y"))]);
+        let after = before.apply(&[client_key("a", with("y")), client_key("b", with("x"))]);
+        assert_eq!(after.findings, []);
+        assert_eq!(key(&after.runtime, "x").unwrap().id, id("b"));
+        assert_eq!(key(&after.runtime, "y").unwrap().id, id("a"));
+    }
+
+    #[test]
+    fn every_fault_is_found() {
+        let faults = faults(&[client_key("k", |k| {
+            k.id = String::new();
+            k.sha256.clear();
+            k.allowed_models = vec!["ok".into(), String::new(), "a\nb".into()];
+            k.expire_time = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
+            k.labels = labels(&[("", "x")]);
+        })]);
+        assert_eq!(
+            faults,
+            [
+                "clientKeys/k id FIELD_REQUIRED",
+                "clientKeys/k sha256 FIELD_REQUIRED",
+                "clientKeys/k allowed_models[1] FIELD_REQUIRED",
+                "clientKeys/k allowed_models[2] INVALID_TEXT",
+                "clientKeys/k expire_time OUT_OF_RANGE",
+                "clientKeys/k labels[\"\"] FIELD_REQUIRED",
+            ]
+        );
+    }
+}

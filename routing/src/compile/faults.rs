@@ -42,4 +42,9 @@ impl Faults {
     pub(super) fn into_findings(self, resource: &ResourceName, effect: Effect) -> impl Iterator<Item = Finding> {
         self.0.into_iter().map(move |(field, fault)| Finding { resource: resource.clone(), field, fault, effect })
     }
+
+    #[cfg(test)]
+    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(field, _)| field.as_str())
+    }
 }

@@ -100,5 +100,102 @@ fn name(text: &str) -> Result<HeaderName, Fault> {
 }
 
 fn value(text: &str) -> Result<HeaderValue, Fault> {
-    HeaderValue::from_str(text).map_err(|_| Fault::Header("a value is visible ASCII on one line"))
+    let value = HeaderValue::from_str(text).ok().filter(|_| text.is_ascii() && text.trim() == text);
+    value.ok_or(Fault::Header("a value is visible ASCII on one line, without white space around it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{faults, provider, route, runtime, settings};
+
+    fn value(text: &str, overwrite: Option<bool>) -> config::HeaderValue {
+        config::HeaderValue { content: Some(Content::Value(text.to_owned())), overwrite }
+    }
+
+    fn secret(text: &str) -> config::HeaderValue {
+        config::HeaderValue { content: Some(Content::Secret(text.to_owned())), overwrite: None }
+    }
+
+    #[test]
+    fn headers_come_out_by_lower_case_name_with_their_secrets_marked() {
+        let runtime = runtime(&[
+            settings(|s| s.drop_headers = vec!["X-Drop".into(), "x-both".into()]),
+            provider("p", |p| {
+                p.headers.insert("X-A".into(), value("1", None));
+                p.headers.insert("authorization".into(), secret("Bearer s"));
+                p.drop_headers = vec!["X-Both".into(), "x-own".into()];
+            }),
+        ]);
+        let HeaderPolicy { add, drop } = &runtime.providers().next().unwrap().headers;
+        let added: Vec<_> = add.iter().map(|header| (header.name.as_str(), header.value.is_sensitive())).collect();
+        assert_eq!(added, [("x-a", false), ("authorization", true)]);
+        assert_eq!(drop, &["x-both", "x-drop", "x-own"]);
+    }
+
+    #[test]
+    fn the_header_then_the_route_then_the_settings_say_who_wins() {
+        for (header, own, settings_say, expected) in [
+            (None, None, false, false),
+            (None, None, true, true),
+            (None, Some(false), true, false),
+            (None, Some(true), false, true),
+            (Some(false), Some(true), true, false),
+            (Some(true), Some(false), false, true),
+        ] {
+            let runtime = runtime(&[
+                settings(|s| s.overwrite_headers = settings_say),
+                route("r", |r| {
+                    r.headers.insert("x-a".into(), value("1", header));
+                    r.overwrite_headers = own;
+                }),
+            ]);
+            let overwrite = runtime.route("r").unwrap().headers.add[0].overwrite;
+            assert_eq!(overwrite, expected, "{header:?} {own:?} {settings_say}");
+        }
+    }
+
+    #[test]
+    fn what_would_break_the_connection_or_the_request_is_refused() {
+        for (name, header, expected) in [
+            ("Host", value("x", None), "headers[\"Host\"]"),
+            ("content-length", value("1", None), "headers[\"content-length\"]"),
+            ("Transfer-Encoding", value("chunked", None), "headers[\"Transfer-Encoding\"]"),
+            ("x a", value("x", None), "headers[\"x a\"]"),
+            ("", value("x", None), "headers[\"\"]"),
+            ("x-a", value("a\r\nx-b: c", None), "headers[\"x-a\"].value"),
+            ("x-a", value("ä", None), "headers[\"x-a\"].value"),
+            ("x-a", value(" a", None), "headers[\"x-a\"].value"),
+            ("x-a", secret("a\n"), "headers[\"x-a\"].secret"),
+        ] {
+            let faults = faults(&[provider("p", |p| {
+                p.headers.insert(name.to_owned(), header);
+            })]);
+            assert_eq!(faults, [format!("providers/p {expected} INVALID_HEADER")]);
+        }
+    }
+
+    #[test]
+    fn a_header_needs_a_value_and_one_spelling() {
+        let faults = faults(&[
+            provider("p", |p| {
+                p.headers.insert("x-a".into(), config::HeaderValue { content: None, overwrite: None });
+                p.headers.insert("x-b".into(), secret(""));
+                p.headers.insert("X-C".into(), value("1", None));
+                p.headers.insert("x-c".into(), value("2", None));
+                p.drop_headers = vec!["x-d".into(), "x d".into()];
+            }),
+            settings(|s| s.drop_headers = vec!["".into()]),
+        ]);
+        assert_eq!(
+            faults,
+            [
+                "settings drop_headers[0] INVALID_HEADER",
+                "providers/p headers[\"x-a\"].value FIELD_REQUIRED",
+                "providers/p headers[\"x-b\"].secret FIELD_REQUIRED",
+                "providers/p headers[\"x-c\"] INVALID_HEADER",
+                "providers/p drop_headers[1] INVALID_HEADER",
+            ]
+        );
+    }
 }

@@ -60,9 +60,8 @@ pub(super) fn compile(name: &ResourceName, body: &Bytes, around: &Around<'_>) ->
         Some(own) => address::proxy(own, &mut faults),
         None => settings.forward_proxy.clone(),
     };
-    let timeouts = timeouts.unwrap_or_default();
-    let profile = profile(proxy, timeouts.connect, pool.unwrap_or_default(), &mut faults);
-    let timeouts = self::timeouts(timeouts, &mut faults);
+    let (connect, timeouts) = clocks(timeouts.unwrap_or_default(), &mut faults);
+    let profile = profile(proxy, connect, pool.unwrap_or_default(), &mut faults);
     let retry = self::retry(retry.unwrap_or_default(), &mut faults);
     let models = self::models(&models, &mut faults);
     let credential_choice = faults.take("credential_choice", choice(credential_choice));
@@ -119,13 +118,12 @@ fn prefix(text: &str, taken: &Claims<Arc<str>>) -> Result<Arc<str>, Fault> {
 
 fn profile(
     proxy: Option<Proxy>,
-    connect: Option<prost_types::Duration>,
+    connect_timeout: Option<Duration>,
     pool: config::Pool,
     faults: &mut Faults,
 ) -> Option<Profile> {
     let config::Pool { max_idle, idle_timeout, http_version } = pool;
     let defaults = Profile::default();
-    let connect_timeout = faults.take("timeouts.connect", value::duration(connect, defaults.connect_timeout));
     let max_idle = max_idle.map(|max_idle| usize::try_from(max_idle).unwrap_or(usize::MAX));
     let max_idle = value::number(max_idle, defaults.max_idle, 0..=10_000, "0 to 10,000");
     let max_idle = faults.take("pool.max_idle", max_idle);
@@ -149,21 +147,25 @@ fn http_version(wire: i32) -> Result<HttpVersion, Fault> {
     }
 }
 
-fn timeouts(wire: config::Timeouts, faults: &mut Faults) -> Option<Timeouts> {
-    let config::Timeouts { connect: _in_the_profile, response_header, first_event, stream_idle, total } = wire;
-    let mut clock = |field: &str, wire, seconds| {
-        faults.take(format_args!("timeouts.{field}"), value::duration(wire, Duration::from_secs(seconds)))
+/// The connect clock, which belongs to the profile, and the others.
+fn clocks(wire: config::Timeouts, faults: &mut Faults) -> (Option<Duration>, Option<Timeouts>) {
+    let config::Timeouts { connect, response_header, first_event, stream_idle, total } = wire;
+    let mut clock =
+        |field: &str, wire, default| faults.take(format_args!("timeouts.{field}"), value::duration(wire, default));
+    let connect = clock("connect", connect, Profile::default().connect_timeout);
+    let response_header = clock("response_header", response_header, Duration::from_secs(60));
+    let first_event = clock("first_event", first_event, Duration::from_secs(120));
+    let stream_idle = clock("stream_idle", stream_idle, Duration::from_secs(300));
+    let total = clock("total", total, Duration::from_secs(600));
+    let timeouts = || {
+        Some(Timeouts {
+            response_header: response_header?,
+            first_event: first_event?,
+            stream_idle: stream_idle?,
+            total: total?,
+        })
     };
-    let response_header = clock("response_header", response_header, 60);
-    let first_event = clock("first_event", first_event, 120);
-    let stream_idle = clock("stream_idle", stream_idle, 300);
-    let total = clock("total", total, 600);
-    Some(Timeouts {
-        response_header: response_header?,
-        first_event: first_event?,
-        stream_idle: stream_idle?,
-        total: total?,
-    })
+    (connect, timeouts())
 }
 
 fn retry(wire: config::Retry, faults: &mut Faults) -> Option<Retry> {
@@ -207,5 +209,168 @@ fn choice(wire: i32) -> Result<CredentialChoice, Fault> {
         Ok(config::CredentialChoice::Weighted) => Ok(CredentialChoice::Weighted),
         Ok(config::CredentialChoice::LeastInFlight) => Ok(CredentialChoice::LeastInFlight),
         Err(_) => Err(value::refused(&wire.to_string(), "a choice that this build knows")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixture::{at, faults, provider, runtime},
+        name::Id,
+        runtime::HeaderPolicy,
+    };
+
+    #[test]
+    fn a_provider_that_says_nothing_has_the_stated_defaults() {
+        let runtime = runtime(&[provider("p", |_| {})]);
+        let urls = |endpoint: Endpoint| (endpoint, format!("https://p.example/v1{}", endpoint.path()).parse().unwrap());
+        let expected = Provider {
+            id: Id::parse("p").unwrap(),
+            dialect: Dialect::OpenAi,
+            urls: Endpoint::ALL.map(urls).into(),
+            prefix: "p".into(),
+            profile: Arc::new(Profile {
+                proxy: None,
+                connect_timeout: Duration::from_secs(5),
+                max_idle: 100,
+                idle_timeout: Duration::from_secs(90),
+                http_version: HttpVersion::Negotiated,
+            }),
+            headers: HeaderPolicy::default(),
+            timeouts: Timeouts {
+                response_header: Duration::from_secs(60),
+                first_event: Duration::from_secs(120),
+                stream_idle: Duration::from_secs(300),
+                total: Duration::from_secs(600),
+            },
+            retry: Retry {
+                attempts: 3,
+                backoff_base: Duration::from_millis(250),
+                backoff_cap: Duration::from_secs(8),
+                statuses: vec![500, 502, 503, 504],
+            },
+            models: Vec::new(),
+            priority: 0,
+            credential_choice: CredentialChoice::LeastRecentlyUsed,
+            credentials: Vec::new(),
+        };
+        assert_eq!(**runtime.providers().next().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_provider_is_taken_over_field_by_field() {
+        let second = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+        let runtime = runtime(&[provider("p", |p| {
+            p.chat_url = "https://chat.example/full".into();
+            p.timeouts = Some(config::Timeouts {
+                connect: second(1),
+                response_header: second(2),
+                first_event: second(3),
+                stream_idle: second(4),
+                total: second(5),
+            });
+            p.pool = Some(config::Pool {
+                max_idle: Some(0),
+                idle_timeout: second(6),
+                http_version: config::HttpVersion::Http2.into(),
+            });
+            p.retry = Some(config::Retry {
+                attempts: Some(1),
+                backoff_base: second(7),
+                backoff_cap: second(8),
+                statuses: vec![599, 408, 599],
+            });
+            p.models = vec!["b".into(), "a".into(), "b".into()];
+            p.priority = -1;
+            p.credential_choice = config::CredentialChoice::LeastInFlight.into();
+        })]);
+        let found = runtime.providers().next().unwrap();
+        assert_eq!(found.urls[&Endpoint::ChatCompletions], "https://chat.example/full");
+        assert_eq!(found.urls[&Endpoint::Embeddings], "https://p.example/v1/embeddings");
+        let clocks = found.timeouts;
+        let clocks = [
+            found.profile.connect_timeout,
+            clocks.response_header,
+            clocks.first_event,
+            clocks.stream_idle,
+            clocks.total,
+        ];
+        assert_eq!(clocks.map(|clock| clock.as_secs()), [1, 2, 3, 4, 5]);
+        assert_eq!((found.profile.max_idle, found.profile.idle_timeout.as_secs()), (0, 6));
+        assert_eq!(found.profile.http_version, HttpVersion::Http2);
+        assert_eq!((found.retry.attempts, &found.retry.statuses[..]), (1, &[408, 599][..]));
+        assert_eq!((found.retry.backoff_base.as_secs(), found.retry.backoff_cap.as_secs()), (7, 8));
+        assert_eq!(found.models, ["b".into(), "a".into()]);
+        assert_eq!((found.priority, found.credential_choice), (-1, CredentialChoice::LeastInFlight));
+    }
+
+    #[test]
+    fn every_fault_is_found() {
+        let zero = Some(prost_types::Duration::default());
+        let faults = faults(&[provider("p", |p| {
+            p.id = "q".into();
+            p.dialect = 0;
+            p.base_url = "api.example".into();
+            p.chat_url = "https://u:p@chat.example".into();
+            p.model_prefix = "a/b".into();
+            p.forward_proxy = Some(config::ForwardProxy { url: "x".into(), ..config::ForwardProxy::default() });
+            p.timeouts = Some(config::Timeouts {
+                connect: zero,
+                response_header: zero,
+                first_event: zero,
+                stream_idle: zero,
+                total: zero,
+            });
+            p.pool = Some(config::Pool { max_idle: Some(10_001), idle_timeout: zero, http_version: 9 });
+            p.retry = Some(config::Retry {
+                attempts: Some(11),
+                backoff_base: zero,
+                backoff_cap: zero,
+                statuses: vec![500, 429, 65_536 + 500],
+            });
+            p.models = vec!["ok".into(), "*".into()];
+            p.credential_choice = 9;
+        })]);
+        let expected = [
+            "id INVALID_TEXT",
+            "dialect FIELD_REQUIRED",
+            "base_url INVALID_URL",
+            "chat_url INVALID_URL",
+            "model_prefix INVALID_TEXT",
+            "forward_proxy.url INVALID_URL",
+            "timeouts.connect OUT_OF_RANGE",
+            "timeouts.response_header OUT_OF_RANGE",
+            "timeouts.first_event OUT_OF_RANGE",
+            "timeouts.stream_idle OUT_OF_RANGE",
+            "timeouts.total OUT_OF_RANGE",
+            "pool.max_idle OUT_OF_RANGE",
+            "pool.idle_timeout OUT_OF_RANGE",
+            "pool.http_version INVALID_TEXT",
+            "retry.attempts OUT_OF_RANGE",
+            "retry.backoff_base OUT_OF_RANGE",
+            "retry.backoff_cap OUT_OF_RANGE",
+            "retry.statuses[1] OUT_OF_RANGE",
+            "retry.statuses[2] OUT_OF_RANGE",
+            "models[1] INVALID_TEXT",
+            "credential_choice INVALID_TEXT",
+        ];
+        assert_eq!(faults, expected.map(|fault| format!("providers/p {fault}")));
+    }
+
+    #[test]
+    fn a_prefix_belongs_to_the_older_provider_even_while_that_is_disabled() {
+        let faults = faults(&[
+            at(
+                1,
+                provider("z", |p| {
+                    p.model_prefix = "same".into();
+                    p.disabled = true;
+                }),
+            ),
+            at(2, provider("a", |p| p.model_prefix = "same".into())),
+            provider("nowhere", |p| p.base_url.clear()),
+        ]);
+        assert_eq!(faults, ["providers/a model_prefix ALREADY_TAKEN", "providers/nowhere base_url FIELD_REQUIRED"]);
     }
 }

@@ -96,3 +96,105 @@ fn answer_model(wire: i32) -> Result<AnswerModel, Fault> {
         Err(_) => Err(value::refused(&wire.to_string(), "a choice that this build knows")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{at, faults, id, labels, listing, provider, redirect, runtime, target};
+
+    #[test]
+    fn targets_come_by_priority_and_otherwise_as_written() {
+        let runtime = runtime(&[
+            provider("p", |_| {}),
+            redirect("r", "m", &["p:low", "p:high", "p", ":p/x"], |r| {
+                r.targets[0].priority = -1;
+                r.targets[0].weight = Some(0);
+                r.targets[1].priority = 9;
+            }),
+        ]);
+        let redirect = runtime.traffic.redirects.iter().next().unwrap();
+        let at = |model: Option<&str>| Destination::Provider { id: id("p"), model: model.map(Into::into) };
+        let target = |to, weight, priority| RedirectTarget { to, weight, priority };
+        assert_eq!(
+            redirect.targets,
+            [
+                target(at(Some("high")), 1, 9),
+                target(at(None), 1, 0),
+                target(Destination::Model("p/x".into()), 1, 0),
+                target(at(Some("low")), 0, -1),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_fault_is_found() {
+        let faults = faults(&[
+            redirect("bad", "", &["gone:m", "Bad:m", ":", ":nobody", ":a*"], |r| {
+                r.id = "other".into();
+                r.targets[0].weight = Some(1_000_001);
+                r.answer_model = 9;
+                r.client_key_labels = labels(&[("", "")]);
+            }),
+            redirect("empty", "m", &[], |_| {}),
+        ]);
+        let expected = [
+            "bad id INVALID_TEXT",
+            "bad client_key_labels[\"\"] FIELD_REQUIRED",
+            "bad from FIELD_REQUIRED",
+            "bad targets[0].weight OUT_OF_RANGE",
+            "bad targets[0].provider DANGLING_REFERENCE",
+            "bad targets[1].provider INVALID_ID",
+            "bad targets[2].provider FIELD_REQUIRED",
+            "bad targets[3].model INVALID_TEXT",
+            "bad targets[4].model INVALID_TEXT",
+            "bad answer_model INVALID_TEXT",
+            "empty targets FIELD_REQUIRED",
+        ];
+        assert_eq!(faults, expected.map(|fault| format!("redirects/{fault}")));
+    }
+
+    #[test]
+    fn a_model_may_be_redirected_once_for_the_same_keys() {
+        let team = |team: &'static str| move |r: &mut config::Redirect| r.client_key_labels = labels(&[("team", team)]);
+        let faults = faults(&[
+            provider("p", |_| {}),
+            at(2, redirect("a", "m", &["p"], |_| {})),
+            at(1, redirect("b", "m", &["p"], |_| {})),
+            redirect("c", "m", &["p"], team("x")),
+            redirect("d", "m", &["p"], team("y")),
+            redirect("e", "m", &["p"], team("y")),
+        ]);
+        assert_eq!(faults, ["redirects/a from ALREADY_TAKEN", "redirects/e from ALREADY_TAKEN"]);
+    }
+
+    #[test]
+    fn a_redirect_has_a_bounded_number_of_targets() {
+        let many = |count| redirect("r", "m", &[], |r| r.targets = vec![target("p:x"); count]);
+        assert_eq!(faults(&[provider("p", |_| {}), many(64)]), [""; 0]);
+        assert_eq!(faults(&[provider("p", |_| {}), many(65)]), ["redirects/r targets OUT_OF_RANGE"]);
+    }
+
+    #[test]
+    fn a_model_without_a_provider_must_be_taken_by_somebody() {
+        let configuration = [
+            listing("fixed", &["m", "org/n"]),
+            provider("open", |p| p.disabled = true),
+            redirect("other", "pat-*", &["open"], |r| r.client_key_labels = labels(&[("a", "b")])),
+        ];
+        for (model, taken) in [
+            (":m", true),
+            (":fixed/m", true),
+            (":fixed/org/n", true),
+            (":org/n", true),
+            (":open/anything", true),
+            (":pat-1", true),
+            (":fixed/unknown", false),
+            (":unknown", false),
+            (":open/", false),
+        ] {
+            let redirect = redirect("r", "from", &[model], |_| {});
+            let changes: Vec<_> = configuration.iter().cloned().chain([redirect]).collect();
+            assert_eq!(faults(&changes).is_empty(), taken, "{model}");
+        }
+    }
+}

@@ -81,3 +81,93 @@ fn target(destination: Option<Destination>) -> Result<Uri, Fault> {
     }
     address::join(&address::root(&text)?, "")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{at, faults, route, runtime, settings};
+
+    #[test]
+    fn a_route_answers_to_its_segment_and_appends_the_rest() {
+        let runtime = runtime(&[
+            route("r", |r| {
+                r.segment = "Weather.v2".into();
+                r.destination = Some(Destination::TargetUrl("https://up.example/base/".into()));
+                r.client_key_required = true;
+            }),
+            route("root", |_| {}),
+            route("off", |r| r.disabled = true),
+        ]);
+        assert!(runtime.route("r").is_none() && runtime.route("off").is_none());
+        let found = runtime.route("Weather.v2").unwrap();
+        assert!(found.client_key_required);
+        assert_eq!((found.timeout, &*found.profile), (Duration::from_secs(180), &Profile::default()));
+        for (segment, rest, query, expected) in [
+            ("Weather.v2", "", None, "https://up.example/base"),
+            ("Weather.v2", "/", None, "https://up.example/base/"),
+            ("Weather.v2", "/a/b", Some("c=d?e"), "https://up.example/base/a/b?c=d?e"),
+            ("root", "", Some(""), "https://root.example/?"),
+            ("root", "/a", None, "https://root.example/a"),
+        ] {
+            assert_eq!(runtime.route(segment).unwrap().url(rest, query).unwrap(), expected);
+        }
+        assert!(found.url("/a b", None).is_err());
+    }
+
+    #[test]
+    fn a_proxy_of_its_own_goes_before_that_of_the_settings() {
+        let through = |url: &str| Some(config::ForwardProxy { url: url.into(), ..config::ForwardProxy::default() });
+        let runtime = runtime(&[
+            settings(|s| s.forward_proxy = through("http://global:1")),
+            route("inherits", |_| {}),
+            route("direct", |r| r.forward_proxy = through("")),
+            route("own", |r| r.forward_proxy = through("socks5h://own:1")),
+        ]);
+        let proxy = |segment| runtime.route(segment).unwrap().profile.proxy.as_ref().map(|proxy| &*proxy.url);
+        assert_eq!(["inherits", "direct", "own"].map(proxy), [Some("http://global:1"), None, Some("socks5h://own:1")]);
+    }
+
+    #[test]
+    fn the_gateways_own_segments_are_refused() {
+        for segment in RESERVED_SEGMENTS {
+            let faults = faults(&[route("r", |r| r.segment = (*segment).to_owned())]);
+            assert_eq!(faults, ["routes/r segment INVALID_TEXT"], "{segment}");
+        }
+    }
+
+    #[test]
+    fn every_fault_is_found() {
+        let faults = faults(&[
+            at(
+                1,
+                route("older", |r| {
+                    r.segment = "taken".into();
+                    r.disabled = true;
+                }),
+            ),
+            at(2, route("newer", |r| r.segment = "taken".into())),
+            route("bad", |r| {
+                r.id = "Bad".into();
+                r.segment = "a/b".into();
+                r.destination = Some(Destination::TargetUrl("https://up.example/?q".into()));
+                r.timeout = Some(prost_types::Duration::default());
+            }),
+            route("empty", |r| {
+                r.segment = String::new();
+                r.destination = None;
+            }),
+        ]);
+        assert_eq!(
+            faults,
+            [
+                "routes/bad id INVALID_ID",
+                "routes/bad segment INVALID_TEXT",
+                "routes/bad target_url INVALID_URL",
+                "routes/bad timeout OUT_OF_RANGE",
+                "routes/empty segment FIELD_REQUIRED",
+                "routes/empty target_url FIELD_REQUIRED",
+                "routes/newer segment ALREADY_TAKEN",
+            ]
+        );
+    }
+}

@@ -49,11 +49,11 @@ pub(super) fn compile(body: &Bytes, sources: &Sources) -> Result<Settings, Fault
 
 /// A path prefix with a leading slash and no trailing one, or nothing.
 fn base_path(text: &str) -> Result<String, Fault> {
-    let inner = text.strip_prefix('/').unwrap_or(text);
-    let inner = inner.strip_suffix('/').unwrap_or(inner);
-    if inner.is_empty() {
+    if matches!(text, "" | "/") {
         return Ok(String::new());
     }
+    let inner = text.strip_prefix('/').unwrap_or(text);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
     if inner.split('/').all(value::is_segment) {
         Ok(format!("/{inner}"))
     } else {
@@ -61,5 +61,73 @@ fn base_path(text: &str) -> Result<String, Fault> {
             text,
             "a path such as /api/llm, of unreserved characters, without empty segments, `.` and `..`",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{faults, id, provider, runtime, settings};
+
+    #[test]
+    fn settings_that_say_nothing_are_the_defaults() {
+        assert_eq!(runtime(&[settings(|_| {})]).settings(), &Settings::default());
+        assert_eq!(Settings::default().max_request_bytes, 33_554_432);
+    }
+
+    #[test]
+    fn settings_are_taken_over() {
+        let runtime = runtime(&[
+            provider("p", |p| p.disabled = true),
+            settings(|s| {
+                s.base_path = "api/llm/".into();
+                s.keyless_models = true;
+                s.default_provider = "p".into();
+                s.overwrite_headers = true;
+                s.drop_headers = vec!["X-A".into()];
+                s.request_log = Some(false);
+                s.max_request_bytes = Some(1);
+            }),
+        ]);
+        let expected = Settings {
+            base_path: "/api/llm".into(),
+            keyless_models: true,
+            default_provider: Some(id("p")),
+            forward_proxy: None,
+            overwrite_headers: true,
+            drop_headers: vec!["x-a".parse().unwrap()],
+            request_log: false,
+            max_request_bytes: 1,
+        };
+        assert_eq!(runtime.settings(), &expected);
+    }
+
+    #[test]
+    fn base_paths_begin_with_a_slash_and_do_not_end_in_one() {
+        for (text, expected) in [("", ""), ("/", ""), ("/a", "/a"), ("a/b/", "/a/b"), ("/a.b/~c", "/a.b/~c")] {
+            assert_eq!(base_path(text).as_deref(), Ok(expected));
+        }
+        for bad in ["//", "/a//b", "/a/..", "/./a", "/a?b", "/a#b", "/a b", "/a%2fb", "https://host/a"] {
+            assert!(base_path(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn every_fault_is_found() {
+        let faults = faults(&[settings(|s| {
+            s.base_path = "/..".into();
+            s.default_provider = "gone".into();
+            s.forward_proxy = Some(config::ForwardProxy { url: "proxy:1".into(), ..config::ForwardProxy::default() });
+            s.max_request_bytes = Some(0);
+        })]);
+        assert_eq!(
+            faults,
+            [
+                "settings base_path INVALID_TEXT",
+                "settings default_provider DANGLING_REFERENCE",
+                "settings forward_proxy.url INVALID_URL",
+                "settings max_request_bytes OUT_OF_RANGE",
+            ]
+        );
     }
 }

@@ -228,3 +228,128 @@ fn catalog(providers: &[Arc<Provider>]) -> Vec<Model> {
     models.sort();
     models
 }
+
+#[cfg(test)]
+mod tests {
+    use signalbox_proto::config::v1 as config;
+
+    use super::*;
+    use crate::{
+        fixture::{
+            compile, credential, faults_of, listing, plan, provider, redirect, remove, requiring, route, runtime,
+            settings, targets, upsert,
+        },
+        runtime::Runtime,
+    };
+
+    fn sensitive(provider: &mut config::Provider, secret: bool) {
+        use config::header_value::Content;
+        let content = Some(if secret { Content::Secret("x".into()) } else { Content::Value("x".into()) });
+        provider.headers.insert("x-a".into(), config::HeaderValue { content, overwrite: None });
+    }
+
+    #[test]
+    fn what_does_not_compile_is_as_it_was_before_and_what_never_did_is_absent() {
+        let before = runtime(&[listing("p", &["m"]), route("r", |_| {}), settings(|s| s.keyless_models = true)]);
+        let after = before.apply(&[
+            upsert("providers/p", "garbage"),
+            route("r", |r| r.segment = "v1".into()),
+            requiring("time-travel", settings(|_| {})),
+            upsert("providers/q", "garbage"),
+            redirect("x", "alias", &["p:m"], |_| {}),
+        ]);
+        let found: Vec<_> = after.findings.iter().map(|finding| (finding.to_string(), finding.effect)).collect();
+        let expected = [
+            ("settings: : needs the feature `time-travel`, which this build does not have", Effect::KeptPrevious),
+            ("providers/p: : cannot be decoded", Effect::KeptPrevious),
+            ("providers/q: : cannot be decoded", Effect::Absent),
+            ("routes/r: segment: `v1` is not allowed: not one of the gateway's own segments", Effect::KeptPrevious),
+        ];
+        assert_eq!(found, expected.map(|(text, effect)| (text.to_owned(), effect)));
+        assert!(after.runtime.settings().keyless_models);
+        assert!(after.runtime.route("r").is_some());
+        assert_eq!(targets(plan(&after.runtime, "alias")), ["p:m"]);
+
+        // The version that serves is the last good one after any number of bad ones, and gone with the resource.
+        let again = after.runtime.apply(&[upsert("providers/p", "other garbage")]).runtime;
+        assert_eq!(targets(plan(&again, "m")), ["p:m"]);
+        let gone = again.apply(&[remove("providers/p"), remove("redirects/x")]).runtime;
+        assert_eq!(gone.apply(&[upsert("providers/p", "garbage")]).runtime.providers().count(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_is_compiled_with_the_settings_of_today() {
+        let proxy = |url: &str| Some(config::ForwardProxy { url: url.into(), ..config::ForwardProxy::default() });
+        let before = runtime(&[provider("p", |_| {}), settings(|s| s.forward_proxy = proxy("http://old:1"))]);
+        let after =
+            before.apply(&[upsert("providers/p", "garbage"), settings(|s| s.forward_proxy = proxy("http://new:1"))]);
+        let provider = after.runtime.providers().next().unwrap();
+        assert_eq!(&*provider.profile.proxy.as_ref().unwrap().url, "http://new:1");
+    }
+
+    #[test]
+    fn order_does_not_matter_even_where_references_dangle_for_a_while() {
+        let first = compile(&[redirect("r", "alias", &["p:m"], |_| {}), credential("p", "c", |_| {})]);
+        assert_eq!(
+            faults_of(&first),
+            [
+                "providers/p/credentials/c provider DANGLING_REFERENCE",
+                "redirects/r targets[0].provider DANGLING_REFERENCE"
+            ]
+        );
+        let then = first.runtime.apply(&[provider("p", |_| {})]);
+        assert_eq!(then.findings, []);
+        assert_eq!(targets(plan(&then.runtime, "alias")), ["p:m"]);
+        assert_eq!(then.runtime.providers().next().unwrap().credentials.len(), 1);
+    }
+
+    #[test]
+    fn a_provider_that_is_referred_to_cannot_go_unnoticed() {
+        let before = runtime(&[
+            provider("p", |_| {}),
+            redirect("r", "alias", &["p"], |_| {}),
+            settings(|s| s.default_provider = "p".into()),
+        ]);
+        let after = before.apply(&[remove("providers/p")]);
+        assert_eq!(
+            faults_of(&after),
+            ["settings default_provider DANGLING_REFERENCE", "redirects/r targets[0].provider DANGLING_REFERENCE"]
+        );
+        // A disabled one is merely passed over.
+        assert_eq!(before.apply(&[provider("p", |p| p.disabled = true)]).findings, []);
+    }
+
+    #[test]
+    fn the_last_change_of_a_resource_counts() {
+        let after =
+            compile(&[provider("p", |_| {}), remove("providers/p"), listing("p", &["m"]), remove("routes/none")]);
+        assert_eq!(targets(plan(&after.runtime, "m")), ["p:m"]);
+    }
+
+    #[test]
+    fn what_has_not_changed_is_the_same_as_before_and_what_has_is_not() {
+        let before = runtime(&[
+            provider("p", |p| sensitive(p, false)),
+            credential("p", "c", |_| {}),
+            provider("q", |_| {}),
+            redirect("r", "alias", &["p"], |_| {}),
+            route("w", |_| {}),
+        ]);
+        let same = |a: &Runtime, b: &Runtime| {
+            let providers = a.providers().zip(b.providers()).map(|(a, b)| Arc::ptr_eq(a, b));
+            let redirects = a.traffic.redirects.iter().zip(b.traffic.redirects.iter()).map(|(a, b)| Arc::ptr_eq(a, b));
+            let routes = a.routes().zip(b.routes()).map(|(a, b)| Arc::ptr_eq(a, b));
+            providers.chain(redirects).chain(routes).collect::<Vec<_>>()
+        };
+        let after = before.apply(&[provider("q", |q| q.priority = 1)]).runtime;
+        assert_eq!(same(&before, &after), [true, false, true, true]);
+        let after = before.apply(&[credential("p", "c", |c| c.weight = Some(2))]).runtime;
+        assert_eq!(same(&before, &after), [false, true, true, true]);
+        let after = before.apply(&[provider("p", |p| sensitive(p, true))]).runtime;
+        assert_eq!(same(&before, &after), [false, true, true, true]);
+        let credential = |runtime: &Runtime| Arc::clone(&runtime.providers().next().unwrap().credentials[0]);
+        assert!(Arc::ptr_eq(&credential(&before), &credential(&after)));
+        let after = before.apply(&[settings(|s| s.drop_headers = vec!["x".into()])]).runtime;
+        assert_eq!(same(&before, &after), [false, false, true, false]);
+    }
+}

@@ -127,3 +127,59 @@ pub(super) fn is_segment(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
     !matches!(text, "" | "." | "..") && text.bytes().all(plain)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_run_from_a_millisecond_to_a_day() {
+        let read = |seconds, nanos| duration(Some(prost_types::Duration { seconds, nanos }), Duration::from_secs(9));
+        assert_eq!(read(0, 1_000_000), Ok(Duration::from_millis(1)));
+        assert_eq!(read(86_400, 0), Ok(Duration::from_secs(86_400)));
+        assert_eq!(duration(None, Duration::from_secs(9)), Ok(Duration::from_secs(9)));
+        for (seconds, nanos) in [(0, 0), (0, 999_999), (86_400, 1), (-1, 0), (1, -1), (1, 1_000_000_000), (i64::MAX, 0)]
+        {
+            assert!(read(seconds, nanos).is_err(), "{seconds} s {nanos} ns was taken");
+        }
+    }
+
+    #[test]
+    fn moments_are_those_that_a_timestamp_can_name() {
+        let read = |seconds, nanos| moment(prost_types::Timestamp { seconds, nanos });
+        assert_eq!(read(1, 999_999_999), Ok(1999));
+        assert_eq!(read(-1, 0), Ok(-1000));
+        for (seconds, nanos) in [(i64::MAX, 0), (i64::MIN, 0), (0, -1), (0, 1_000_000_000)] {
+            assert!(read(seconds, nanos).is_err(), "{seconds} s {nanos} ns was taken");
+        }
+    }
+
+    #[test]
+    fn names_are_short_and_printable() {
+        for good in ["gpt-4o", "org/model:tag", "modèle", &"m".repeat(256)] {
+            assert!(model(good).is_ok(), "{good:?} was refused");
+        }
+        for bad in ["", "a\nb", "a\0", "gpt-*", &"m".repeat(257)] {
+            assert!(model(bad).is_err(), "{bad:?} was taken");
+        }
+        assert!(pattern("gpt-*").is_ok());
+        assert!(prefix("My Provider").is_ok());
+        assert!(prefix("a/b").is_err());
+    }
+
+    #[test]
+    fn segments_mean_the_same_however_they_are_spelled() {
+        for good in ["weather", "a.b", "~x", "a+b", "...", "A-1_2"] {
+            assert!(is_segment(good), "{good:?} was refused");
+        }
+        for bad in ["", ".", "..", "a/b", "a%2fb", "a b", "ä", "a?b", "a#b", "a:b"] {
+            assert!(!is_segment(bad), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_short_and_on_one_line() {
+        assert_eq!(shown("a\nb\u{1b}[1m"), "a\u{fffd}b\u{fffd}[1m");
+        assert_eq!(shown(&"x".repeat(1000)).len(), 160);
+    }
+}

@@ -53,3 +53,55 @@ impl Draw {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::{Destination, RedirectTarget};
+
+    /// The names of targets in the order drawn, given as name, weight and priority.
+    fn drawn(seed: u64, targets: &[(&str, u32, i32)]) -> String {
+        let targets: Vec<RedirectTarget> = targets
+            .iter()
+            .map(|(name, weight, priority)| RedirectTarget {
+                to: Destination::Model((*name).into()),
+                weight: *weight,
+                priority: *priority,
+            })
+            .collect();
+        let mut steps: Vec<Step<'_>> = targets.iter().map(|target| Step { target, asked: "" }).collect();
+        Draw::new(seed).order(&mut steps);
+        let name = |step: &Step<'_>| match &step.target.to {
+            Destination::Model(name) => name.to_string(),
+            Destination::Provider { .. } => String::new(),
+        };
+        steps.iter().map(name).collect()
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_order() {
+        let targets = [("a", 1, 0), ("b", 1, 0), ("c", 1, 0), ("d", 1, 0)];
+        assert_eq!(drawn(7, &targets), drawn(7, &targets));
+        assert!((0..50).any(|seed| drawn(seed, &targets) != drawn(7, &targets)));
+    }
+
+    #[test]
+    fn weight_decides_how_often_a_target_is_first() {
+        let firsts = (0..4000).filter(|seed| drawn(*seed, &[("a", 1, 0), ("b", 3, 0)]).starts_with('b')).count();
+        assert!((2850..3150).contains(&firsts), "{firsts} of 4000");
+    }
+
+    #[test]
+    fn priority_goes_before_weight_and_weightless_targets_come_last_as_written() {
+        for seed in 0..100 {
+            let order = drawn(seed, &[("a", 1, 2), ("z", 0, 1), ("b", 9, 1), ("y", 0, 1), ("c", 1, 1), ("d", 100, 0)]);
+            assert!(order == "abczyd" || order == "acbzyd", "{order}");
+        }
+        assert_eq!(drawn(3, &[("a", 0, 0), ("b", 0, 0)]), "ab");
+    }
+
+    #[test]
+    fn the_heaviest_weights_do_not_overflow() {
+        assert_eq!(drawn(1, &[("a", u32::MAX, 0); 64]).len(), 64);
+    }
+}

@@ -19,15 +19,16 @@ pub(super) struct Search<'a> {
     rest: Vec<Target>,
     /// What is still to be looked at; the next one is the last.
     pending: Vec<Step<'a>>,
-    /// The redirects so far that lead on to other models. Each is followed once, since its targets are in the plan then.
-    followed: Vec<&'a Redirect>,
+    /// The redirects so far that lead on, with the models that led there. Each is followed once, since its targets are in the
+    /// plan then; this bounds the walk however redirects are woven together.
+    followed: Vec<(&'a Redirect, &'a str)>,
 }
 
 /// A redirect's target, and the model that led there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step<'a> {
     pub(super) target: &'a RedirectTarget,
-    asked: &'a str,
+    pub(super) asked: &'a str,
 }
 
 /// What a walk came to.
@@ -69,10 +70,12 @@ impl<'a> Search<'a> {
             return None;
         };
         if redirect.leads_on() {
-            if self.followed.iter().any(|followed| ptr::eq(*followed, &raw const **redirect)) {
+            let same =
+                |(followed, asked): &(&'a Redirect, &str)| ptr::eq(*followed, &raw const **redirect) && *asked == model;
+            if self.followed.iter().any(same) {
                 return Some(redirect);
             }
-            self.followed.push(redirect);
+            self.followed.push((redirect, model));
         }
         let before = self.pending.len();
         self.pending.extend(redirect.targets.iter().map(|target| Step { target, asked: model }));
