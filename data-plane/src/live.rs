@@ -1,0 +1,89 @@
+//! The configuration that requests are answered from: one pointer, swapped as a whole. It never knows where a snapshot came from
+//! or how it was made.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use signalbox_routing::{Position, Runtime};
+use tokio::sync::watch;
+
+use crate::upstream::Upstreams;
+
+/// One revision, compiled and ready to serve. A request keeps the one that it started with.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Which revision.
+    pub position: Position,
+    /// How requests are planned.
+    pub runtime: Runtime,
+    /// What carries them.
+    pub upstreams: Upstreams,
+    /// How it got here.
+    pub source: ConfigSource,
+}
+
+/// Where a configuration came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// This process received it on a watch stream.
+    Stream,
+    /// It was read from the sealed cache at start.
+    DiskCache,
+}
+
+/// The snapshot in force; none until the first complete configuration.
+#[derive(Debug)]
+pub struct Live {
+    current: ArcSwapOption<Snapshot>,
+    serving: watch::Sender<Option<Position>>,
+    /// Snapshots that requests under way may still hold. Kept so that none of them is taken apart by the request that ends last.
+    retired: Mutex<Vec<Arc<Snapshot>>>,
+}
+
+impl Live {
+    /// Nothing to serve yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { current: ArcSwapOption::empty(), serving: watch::Sender::new(None), retired: Mutex::default() }
+    }
+
+    /// The snapshot in force; `None` = not ready yet.
+    #[must_use]
+    pub fn load(&self) -> Option<Arc<Snapshot>> {
+        self.current.load_full()
+    }
+
+    /// Puts a snapshot in force for every request that starts from now on. Old ones are taken apart on the caller's thread.
+    pub fn publish(&self, snapshot: Snapshot) {
+        let position = snapshot.position.clone();
+        let retired = self.current.swap(Some(Arc::new(snapshot)));
+        self.serving.send_replace(Some(position));
+        self.retire(retired);
+    }
+
+    /// The position in force, and each that follows; `None` = not ready yet.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Option<Position>> {
+        self.serving.subscribe()
+    }
+
+    /// Takes apart the snapshots that no request holds any more.
+    pub(crate) fn sweep(&self) {
+        self.retire(None);
+    }
+
+    fn retire(&self, snapshot: Option<Arc<Snapshot>>) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let (held, free) = retired.drain(..).chain(snapshot).partition(|snapshot| Arc::strong_count(snapshot) > 1);
+        *retired = held;
+        // Taking a large snapshot apart takes a while, and nobody needs to wait for it.
+        drop(retired);
+        drop::<Vec<_>>(free);
+    }
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self::new()
+    }
+}
