@@ -1,43 +1,27 @@
 //! The only retry and failover loop: one budget over targets and credentials together, until an answer is committed. It knows
 //! neither the HTTP framework nor who is calling.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
-use signalbox_routing::{Endpoint, Plan, Provider, Target};
+use http::{HeaderMap, StatusCode};
+use signalbox_routing::{Plan, Provider, Target};
 use tokio::time::Instant;
 
 use crate::upstream::Upstreams;
 
 mod answer;
+mod commit;
+mod course;
 mod failed;
+mod once;
+mod redact;
+mod source;
+mod verdict;
 
 pub(crate) use answer::{Answer, Broken};
-pub(crate) use failed::{Cause, Clock, Failed};
+pub(crate) use failed::{Cause, Failed};
 
-/// A request as it goes to any of its targets.
-#[derive(Debug)]
-pub(crate) struct Call {
-    /// What is asked for.
-    pub(crate) endpoint: Endpoint,
-    /// The method, as the client sent it.
-    pub(crate) method: Method,
-    /// The query without its question mark, and without keys.
-    pub(crate) query: Option<Box<str>>,
-    /// The client's headers, cleaned for a provider.
-    pub(crate) headers: HeaderMap,
-    /// The body, as the client sent it.
-    pub(crate) body: Bytes,
-    /// Where the value of `model` is in the body, quotes included.
-    pub(crate) model_span: Range<usize>,
-    /// Whether a stream is asked for.
-    pub(crate) stream: bool,
-    /// The model that the client asked for.
-    pub(crate) requested_model: Arc<str>,
-    /// When the client stops waiting; `None` = it did not say.
-    pub(crate) deadline: Option<Instant>,
-}
+pub(crate) use crate::upstream::Call;
 
 /// What happened on the way, for the record. Filled in as it happens, so that an abandoned request has one too.
 #[derive(Debug, Default)]
@@ -71,11 +55,16 @@ pub(crate) struct Won {
     pub(crate) target: Target,
 }
 
-/// Carries out a plan.
+/// Carries out a plan. Dropping the future cancels what is under way upstream.
 ///
 /// # Errors
 /// [`Failed`] says what the last attempt came to, once the budget is spent or nothing is left to try.
-pub(crate) async fn run(upstreams: &Upstreams, plan: Plan, call: &Call, trail: &mut Trail) -> Result<Won, Failed> {
-    let _ = (upstreams, call, trail);
-    Err(Failed { provider: plan.first.provider, cause: Cause::Busy })
+pub(crate) async fn run(upstreams: &Upstreams, plan: Plan, call: Call, trail: &mut Trail) -> Result<Won, Failed> {
+    let mut course = course::Course::new(plan, call);
+    loop {
+        match course.attempt(upstreams, trail).await {
+            Ok(won) => return Ok(won),
+            Err(loss) => course.recover(loss, trail).await?,
+        }
+    }
 }

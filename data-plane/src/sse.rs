@@ -148,8 +148,13 @@ impl Event {
     }
 
     /// What goes out.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        self.bytes
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// How many bytes go out.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// What goes out with other data in place of its own.

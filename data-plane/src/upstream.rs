@@ -1,78 +1,129 @@
 //! The way to the upstreams: pooled clients by profile and credential pools by provider, kept over revisions. It never retries and
 //! never judges an answer.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use http::{Request, Response};
-use signalbox_routing::{Profile, Runtime};
+use signalbox_routing::{Credential, Id, Profile, Provider, ResourceName, Runtime};
 
-/// Everything that requests of one revision go out through. Cheap to clone.
+use crate::credentials::{Member, Pool};
+
+mod call;
+mod client;
+mod openai;
+mod secret;
+
+pub(crate) use call::Call;
+pub(crate) use client::Client;
+pub use client::Transport;
+pub(crate) use openai::{Event, Kind, clean_answer, request};
+
+/// Everything that the requests of one revision go out through. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Upstreams {
     clients: HashMap<Arc<Profile>, Client>,
+    pools: BTreeMap<Id, Arc<Pool>>,
 }
 
 /// Something configured that cannot be used on this machine.
 #[derive(Debug, thiserror::Error)]
-#[error("{name}: {cause}")]
+#[error("{name} cannot be used on this machine")]
 pub struct Unusable {
-    /// The resource's full name.
-    pub name: Arc<str>,
-    /// Why not.
+    /// The resource.
+    pub name: ResourceName,
+    /// Why not. Its text holds no secret.
+    #[source]
     pub cause: UnusableCause,
 }
 
 /// Why something configured cannot be used on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableCause {
-    /// The environment variable is not there, empty, or not Unicode.
+    /// There is no such environment variable, or it is empty or no text.
     #[error("the environment variable `{0}` holds no secret")]
     Variable(Arc<str>),
-    /// The file cannot be read, or is empty.
-    #[error("the file `{path}` cannot be read")]
+    /// The file cannot be read, or nothing but white space is in it.
+    #[error("the file `{path}` cannot be read: {error}")]
     File {
         /// Its path.
         path: Arc<str>,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The secret holds what no header may hold.
     #[error("the secret cannot be sent in a header")]
     Header,
-    /// The HTTP client cannot be built as configured.
+    /// No HTTP client can be made as configured.
     #[error("no connections can be made as configured")]
     Client(#[source] Transport),
 }
-
-/// A failure below HTTP: to connect, to send, or to read.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct Transport(#[from] reqwest::Error);
-
-/// A pooled HTTP client: no environment proxies, no redirects, no retries, no decompression.
-#[derive(Debug, Clone)]
-pub struct Client(reqwest::Client);
 
 impl Upstreams {
     /// What the runtime needs, taking over from before what is still needed. Reads secret files, so it blocks.
     #[must_use]
     pub fn advance(runtime: &Runtime, previous: Option<&Self>) -> (Self, Vec<Unusable>) {
-        let _ = runtime;
-        (previous.cloned().unwrap_or_default(), Vec::new())
+        let mut unusable = Vec::new();
+        let mut next = Self::default();
+        for provider in runtime.providers() {
+            next.take_pool(provider, previous, &mut unusable);
+            next.take_client(&provider.profile, previous, || ResourceName::provider(&provider.id), &mut unusable);
+        }
+        for route in runtime.routes() {
+            next.take_client(&route.profile, previous, || ResourceName::route(&route.id), &mut unusable);
+        }
+        (next, unusable)
     }
 
-    /// The client for a profile of the runtime that these were made for; `None` where it could not be built.
+    /// The client for a profile of the runtime that these were made for; `None` where none could be made.
     pub(crate) fn client(&self, profile: &Profile) -> Option<&Client> {
         self.clients.get(profile)
     }
+
+    /// The keys of a provider; `None` where it is configured without any.
+    pub(crate) fn pool(&self, provider: &Id) -> Option<&Arc<Pool>> {
+        self.pools.get(provider)
+    }
+
+    fn take_client(
+        &mut self,
+        profile: &Arc<Profile>,
+        previous: Option<&Self>,
+        name: impl FnOnce() -> ResourceName,
+        unusable: &mut Vec<Unusable>,
+    ) {
+        if self.clients.contains_key(profile) {
+            return;
+        }
+        match previous.and_then(|previous| previous.client(profile).cloned()).map_or_else(|| Client::new(profile), Ok) {
+            Ok(client) => drop(self.clients.insert(Arc::clone(profile), client)),
+            Err(error) => unusable.push(Unusable { name: name(), cause: UnusableCause::Client(error) }),
+        }
+    }
+
+    fn take_pool(&mut self, provider: &Provider, previous: Option<&Self>, unusable: &mut Vec<Unusable>) {
+        if provider.credentials.is_empty() {
+            return;
+        }
+        let mut members = Vec::with_capacity(provider.credentials.len());
+        for credential in &provider.credentials {
+            match member(credential) {
+                Ok(member) => members.push(Arc::new(member)),
+                Err(cause) => {
+                    unusable.push(Unusable { name: ResourceName::credential(&provider.id, &credential.id), cause });
+                }
+            }
+        }
+        let known = previous.and_then(|previous| previous.pool(&provider.id));
+        let pool = Pool::new(provider.credential_choice, members, known.map(AsRef::as_ref));
+        self.pools.insert(provider.id.clone(), Arc::new(pool));
+    }
 }
 
-impl Client {
-    /// Sends one request. Dropping the future, or the body of the answer, cancels it.
-    ///
-    /// # Errors
-    /// [`Transport`] where no answer header arrived.
-    pub(crate) async fn send(&self, request: Request<reqwest::Body>) -> Result<Response<reqwest::Body>, Transport> {
-        Ok(self.0.execute(request.try_into()?).await?.into())
-    }
+/// A key that can be sent: read once, its header made once.
+fn member(credential: &Arc<Credential>) -> Result<Member, UnusableCause> {
+    let secret = secret::read(&credential.source)?;
+    let header = openai::authorization(&secret).map_err(|_| UnusableCause::Header)?;
+    Ok(Member { credential: Arc::clone(credential), secret, header })
 }

@@ -2,18 +2,36 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::upstream::Transport;
+use crate::{credentials::Lease, upstream::Transport};
 
-/// The body of a committed answer. Dropping it cancels the upstream.
+mod events;
+mod plain;
+
+pub(super) use events::Events;
+pub(super) use plain::Plain;
+
+/// The body of a committed answer. Dropping it cancels the upstream and frees the credential.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    whole: Option<Bytes>,
+    content: Content,
+    _lease: Option<Lease>,
+}
+
+/// The forms of an answer's body.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Held as a whole; `None` once it is sent.
+    Whole(Option<Bytes>),
+    /// Passed on as it comes.
+    Plain(Plain),
+    /// Passed on event by event.
+    Events(Box<Events>),
 }
 
 /// Why a committed answer did not end well.
@@ -21,7 +39,7 @@ pub(crate) struct Answer {
 pub(crate) enum Broken {
     /// The upstream broke off.
     #[error("the upstream broke off its answer")]
-    Transport(#[from] Transport),
+    Transport(#[source] Transport),
     /// A stream ended without saying that it is complete.
     #[error("the upstream's stream ended before it was complete")]
     Incomplete,
@@ -43,10 +61,17 @@ pub(crate) enum Broken {
 }
 
 impl Answer {
-    /// What went wrong so far; `None` = nothing, or it is not over yet. A stream that breaks still ends in an error event, so that
-    /// only this tells.
+    pub(super) fn new(content: Content, lease: Option<Lease>) -> Self {
+        Self { content, _lease: lease }
+    }
+
+    /// What went wrong with a stream; `None` = nothing, or it is not over yet. A stream that breaks tells the client so in its last
+    /// event, and then ends well as a body: only this tells the gateway. A plain answer breaks with an error.
     pub(crate) fn broken(&self) -> Option<&Broken> {
-        None
+        match &self.content {
+            Content::Events(events) => events.broken(),
+            Content::Whole(_) | Content::Plain(_) => None,
+        }
     }
 }
 
@@ -54,11 +79,28 @@ impl Body for Answer {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        Poll::Ready(self.whole.take().map(|whole| Ok(Frame::data(whole))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let data = match &mut self.content {
+            Content::Whole(body) => body.take().map(Ok),
+            Content::Plain(plain) => ready!(plain.poll_data(cx)),
+            Content::Events(events) => ready!(events.poll_data(cx)).map(Ok),
+        };
+        Poll::Ready(data.map(|data| data.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(body) => body.as_ref().is_none_or(Bytes::is_empty),
+            Content::Plain(plain) => plain.is_end_stream(),
+            Content::Events(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        match &self.content {
+            Content::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Content::Plain(plain) => plain.size_hint(),
+            Content::Events(_) => SizeHint::default(),
+        }
     }
 }

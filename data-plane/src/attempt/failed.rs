@@ -1,9 +1,10 @@
-//! What an attempt that won nothing came to, as facts. It never says what the client is told.
+//! What an attempt that won nothing came to, as facts, and what may be tried next. It never says what the client is told.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use signalbox_routing::Provider;
+use tokio::time::Instant;
 
 use crate::upstream::Transport;
 
@@ -58,12 +59,23 @@ pub(crate) enum Cause {
         limit: usize,
     },
     /// The request cannot be put into HTTP.
-    #[error("the request cannot be built")]
-    Unsendable(#[source] Transport),
+    #[error("the request cannot be sent")]
+    Unsendable(#[source] Unsendable),
+}
+
+/// Why a request cannot be put into HTTP.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unsendable {
+    /// No connections can be made as the provider is configured.
+    #[error("no connections can be made as configured")]
+    NoClient,
+    /// The query does not fit the target's URL.
+    #[error(transparent)]
+    Url(#[from] http::Error),
 }
 
 /// The clocks that bound an attempt before its answer is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Clock {
     /// Name resolution, TCP and TLS.
     Connect,
@@ -86,5 +98,61 @@ impl fmt::Display for Clock {
             Self::Total => "total",
             Self::Client => "client's",
         })
+    }
+}
+
+/// When a clock runs out. The earliest is the smallest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) clock: Clock,
+}
+
+impl Deadline {
+    /// A clock that started then and runs this long.
+    pub(super) fn after(start: Instant, time: Duration, clock: Clock) -> Self {
+        Self { at: start + time, clock }
+    }
+
+    /// The earlier of two.
+    pub(super) fn within(self, bound: Option<Self>) -> Self {
+        bound.map_or(self, |bound| bound.min(self))
+    }
+}
+
+/// A failed attempt.
+#[derive(Debug)]
+pub(super) struct Loss {
+    pub(super) cause: Cause,
+    pub(super) next: Next,
+}
+
+/// What may be tried after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The same target with another credential, at once.
+    OtherCredential,
+    /// Another target; the same one would fail again.
+    OtherTarget,
+    /// Another target if there is one, else the same one after a pause.
+    OtherTargetOrAgain,
+    /// Nothing: it would fail everywhere, or there is no time left.
+    Nothing,
+}
+
+impl Cause {
+    /// The failed attempt, and what may be tried after it.
+    pub(super) fn then(self, next: Next) -> Loss {
+        Loss { cause: self, next }
+    }
+}
+
+impl From<Clock> for Loss {
+    fn from(clock: Clock) -> Self {
+        let next = match clock {
+            Clock::Connect | Clock::ResponseHeader | Clock::FirstEvent => Next::OtherTargetOrAgain,
+            Clock::Total | Clock::Client => Next::Nothing,
+        };
+        Cause::TimedOut(clock).then(next)
     }
 }

@@ -1,0 +1,85 @@
+//! One attempt: send, judge, and commit to the answer or say what may be tried next. It never makes a second one.
+
+use std::time::SystemTime;
+
+use http::{HeaderMap, Response, StatusCode};
+use reqwest::Body;
+use signalbox_routing::{AnswerModel, Target};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Call, Trail, Won,
+    failed::{Cause, Clock, Deadline, Loss, Next, Unsendable},
+    verdict::Verdict,
+};
+use crate::{
+    credentials::{Lease, retry_after},
+    upstream::{self, Client},
+};
+
+/// Everything that one attempt needs.
+pub(super) struct Once<'a> {
+    pub(super) call: &'a Call,
+    pub(super) target: &'a Target,
+    pub(super) client: &'a Client,
+    pub(super) lease: Option<Lease>,
+    pub(super) answer_model: AnswerModel,
+    /// When the first attempt began.
+    pub(super) started: Instant,
+    /// When the request as a whole is too late.
+    pub(super) bound: Option<Deadline>,
+    /// Whether the budget ends with this attempt.
+    pub(super) last: bool,
+}
+
+impl Once<'_> {
+    pub(super) async fn run(self, trail: &mut Trail) -> Result<Won, Loss> {
+        let response = self.send().await?;
+        let status = response.status();
+        trail.upstream_status = Some(status);
+        trail.answered_at = Some(Instant::now());
+        let won = match Verdict::of(status, &self.target.provider.retry) {
+            Verdict::Answer => self.commit(response).await?,
+            Verdict::Pass => self.pass(response).await?,
+            Verdict::Retry if self.last && status.is_client_error() => self.pass(response).await?,
+            Verdict::Retry => return Err(Cause::Status(status).then(Next::OtherTargetOrAgain)),
+            Verdict::Refused => return Err(self.refused(status)),
+            Verdict::Limited => return Err(self.limited(response.headers())),
+            Verdict::Fail => return Err(Cause::Status(status).then(Next::Nothing)),
+        };
+        trail.committed_at = Some(Instant::now());
+        Ok(won)
+    }
+
+    async fn send(&self) -> Result<Response<Body>, Loss> {
+        let key = self.lease.as_ref().map(Lease::header);
+        let request = upstream::request(self.call, self.target, key)
+            .map_err(|error| Cause::Unsendable(Unsendable::Url(error)).then(Next::OtherTarget))?;
+        let limit = self.target.provider.timeouts.response_header;
+        let deadline = Deadline::after(Instant::now(), limit, Clock::ResponseHeader).within(self.bound);
+        match timeout_at(deadline.at, self.client.send(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if error.is_connect_timeout() => Err(Clock::Connect.into()),
+            Ok(Err(error)) => Err(Cause::Unreachable(error).then(Next::OtherTargetOrAgain)),
+            Err(_) => Err(deadline.clock.into()),
+        }
+    }
+
+    fn refused(&self, status: StatusCode) -> Loss {
+        if let Some(lease) = &self.lease {
+            lease.refused(Instant::now());
+        }
+        Cause::CredentialsExhausted { status: Some(status) }.then(self.past_the_credential())
+    }
+
+    fn limited(&self, headers: &HeaderMap) -> Loss {
+        let wait = retry_after(headers, SystemTime::now());
+        let now = Instant::now();
+        let thaw = self.lease.as_ref().map(|lease| lease.limited(now, wait) - now);
+        Cause::RateLimited { retry_after: thaw.or(wait) }.then(self.past_the_credential())
+    }
+
+    fn past_the_credential(&self) -> Next {
+        if self.lease.is_some() { Next::OtherCredential } else { Next::OtherTarget }
+    }
+}

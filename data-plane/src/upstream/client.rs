@@ -1,0 +1,76 @@
+//! One pooled HTTP client a profile. It does what it is told and nothing more: no environment proxies, no redirects, no retries, no
+//! decompression, no referer.
+
+use http::{Request, Response};
+use reqwest::{Body, Certificate, ClientBuilder, Proxy, redirect, retry};
+use signalbox_routing::{HttpVersion, Profile};
+
+/// A pooled HTTP client. Cheap to clone; the clones share their connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Client(reqwest::Client);
+
+/// A failure below HTTP: to connect, to send, or to read an answer. Its text never holds the URL.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Transport(reqwest::Error);
+
+impl Client {
+    /// A client without connections.
+    ///
+    /// # Errors
+    /// [`Transport`] where a proxy's URL is none, or TLS cannot be had on this machine.
+    pub(super) fn new(profile: &Profile) -> Result<Self, Transport> {
+        let Profile { proxy, connect_timeout, max_idle, idle_timeout, http_version } = profile;
+        let builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .tcp_nodelay(true)
+            .connect_timeout(*connect_timeout)
+            .pool_max_idle_per_host(*max_idle)
+            .pool_idle_timeout(*idle_timeout)
+            // Beside the machine's own store, which a container may not have.
+            .tls_certs_merge(
+                webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok()),
+            );
+        let builder = match http_version {
+            HttpVersion::Negotiated => builder,
+            HttpVersion::Http1 => builder.http1_only(),
+            HttpVersion::Http2 => builder.http2_prior_knowledge(),
+        };
+        let builder = match proxy {
+            Some(proxy) => through(builder, proxy)?,
+            None => builder,
+        };
+        Ok(Self(builder.build()?))
+    }
+
+    /// Sends one request. Dropping the future, or the body of the answer, cancels it.
+    ///
+    /// # Errors
+    /// [`Transport`] where no answer header arrived.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Transport> {
+        Ok(self.0.execute(request.try_into()?).await?.into())
+    }
+}
+
+fn through(builder: ClientBuilder, proxy: &signalbox_routing::Proxy) -> reqwest::Result<ClientBuilder> {
+    let way = Proxy::all(&*proxy.url)?;
+    let password = proxy.expose_password();
+    let anonymous = proxy.username.is_empty() && password.is_empty();
+    Ok(builder.proxy(if anonymous { way } else { way.basic_auth(&proxy.username, password) }))
+}
+
+impl Transport {
+    /// Whether no connection was made in time.
+    pub(crate) fn is_connect_timeout(&self) -> bool {
+        self.0.is_connect() && self.0.is_timeout()
+    }
+}
+
+impl From<reqwest::Error> for Transport {
+    fn from(error: reqwest::Error) -> Self {
+        Self(error.without_url())
+    }
+}

@@ -1,0 +1,236 @@
+//! What one event of a stream means, as far as the gateway must know: whether it says anything, whether it is an error, whether it
+//! ends the stream, and where the model's name is.
+
+use std::{fmt, ops::Range};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use signalbox_routing::Endpoint;
+
+use crate::{splice, sse};
+
+/// An event as it was understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Where the model's name is in the data, quotes included.
+    pub(crate) model: Option<Range<usize>>,
+}
+
+/// What an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It says nothing yet: a comment, a role, an empty delta.
+    Silent,
+    /// Part of an answer.
+    Meaningful,
+    /// Part of an answer, after which the stream may end.
+    Finish,
+    /// The stream's last event.
+    End,
+    /// An error in place of an answer, or of the rest of one.
+    Error,
+}
+
+impl Event {
+    /// Reads an event of an endpoint's stream.
+    pub(crate) fn read(endpoint: Endpoint, event: &sse::Event) -> Self {
+        let Some(data) = event.data() else { return Kind::Silent.into() };
+        if data.trim_ascii() == b"[DONE]" {
+            return Kind::End.into();
+        }
+        match serde_json::from_slice::<Chunk<'_>>(data) {
+            Ok(chunk) => Self { kind: chunk.kind(endpoint, event), model: chunk.model(data) },
+            // What is no JSON is no answer of an endpoint whose every event is; elsewhere it is not ours to say.
+            Err(error) if is_chat(endpoint) && !error.is_data() => Kind::Error.into(),
+            Err(_) => Kind::Meaningful.into(),
+        }
+    }
+}
+
+impl From<Kind> for Event {
+    fn from(kind: Kind) -> Self {
+        Self { kind, model: None }
+    }
+}
+
+fn is_chat(endpoint: Endpoint) -> bool {
+    matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
+}
+
+/// The few members that are looked at, of chat chunks and of typed events alike.
+#[derive(Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow, default)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "type")]
+    name: Option<&'a RawValue>,
+    #[serde(default)]
+    choices: Option<Vec<Choice>>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    finish_reason: Option<IgnoredAny>,
+    #[serde(default)]
+    delta: Option<Delta>,
+}
+
+impl Chunk<'_> {
+    fn kind(&self, endpoint: Endpoint, event: &sse::Event) -> Kind {
+        let name = self.name.map(RawValue::get).unwrap_or_default();
+        let choices = self.choices.as_deref().unwrap_or_default();
+        if self.error.is_some() || matches!(name, r#""error""# | r#""response.failed""#) || event.is_named("error") {
+            return Kind::Error;
+        }
+        match endpoint {
+            Endpoint::Responses => match name {
+                r#""response.completed""# | r#""response.incomplete""# => Kind::End,
+                _ => Kind::Meaningful,
+            },
+            Endpoint::ChatCompletions | Endpoint::Completions => {
+                if choices.iter().any(|choice| choice.finish_reason.is_some()) {
+                    Kind::Finish
+                } else if endpoint == Endpoint::Completions
+                    || choices.iter().any(|choice| choice.delta.as_ref().is_some_and(|delta| delta.says_something))
+                {
+                    Kind::Meaningful
+                } else {
+                    Kind::Silent
+                }
+            }
+            Endpoint::Embeddings
+            | Endpoint::Moderations
+            | Endpoint::Rerank
+            | Endpoint::ImagesGenerations
+            | Endpoint::AudioSpeech => Kind::Meaningful,
+        }
+    }
+
+    fn model(&self, data: &[u8]) -> Option<Range<usize>> {
+        if let Some(model) = self.model {
+            return splice::string_span(data, model);
+        }
+        let response = self.response?;
+        let within = splice::find_model(response.get().as_bytes())?;
+        let start = response.get().as_ptr().addr() - data.as_ptr().addr();
+        Some(start + within.start..start + within.end)
+    }
+}
+
+/// What is new in a choice.
+struct Delta {
+    /// Content, a tool call, reasoning, a refusal: anything but the role that is not empty, under whatever name.
+    says_something: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Field {
+    Role,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Delta {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Delta;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a delta")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Delta, A::Error> {
+                let mut says_something = false;
+                while let Some((name, value)) = members.next_entry::<Field, &RawValue>()? {
+                    let empty = matches!(value.get(), "null" | "\"\"" | "[]" | "{}");
+                    says_something |= matches!(name, Field::Other) && !empty;
+                }
+                Ok(Delta { says_something })
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(endpoint: Endpoint, stream: &str) -> Event {
+        let mut framer = sse::Framer::default();
+        framer.push(stream.to_owned().into());
+        Event::read(endpoint, &framer.next().unwrap().expect("one event"))
+    }
+
+    #[test]
+    fn only_what_says_something_is_meaningful() {
+        for (data, kind) in [
+            (r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#, Kind::Silent),
+            (r#"{"choices":[{"delta":{"role":"assistant","content":null,"tool_calls":[]}}]}"#, Kind::Silent),
+            (r#"{"choices":[{"delta":{}}]}"#, Kind::Silent),
+            (r#"{"choices":[{"delta":null}]}"#, Kind::Silent),
+            (r#"{"choices":[],"prompt_filter_results":[{}]}"#, Kind::Silent),
+            (r#"{"choices":[],"usage":{"total_tokens":3}}"#, Kind::Silent),
+            (r#"{"choices":[{"delta":{"content":"a"}}]}"#, Kind::Meaningful),
+            (r#"{"choices":[{"delta":{}},{"delta":{"content":" "}}]}"#, Kind::Meaningful),
+            (r#"{"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}"#, Kind::Meaningful),
+            (r#"{"choices":[{"delta":{"reasoning_content":"hm"}}]}"#, Kind::Meaningful),
+            (r#"{"choices":[{"delta":{"refusal":"no"}}]}"#, Kind::Meaningful),
+            (r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#, Kind::Finish),
+            (r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}"#, Kind::Meaningful),
+            ("[DONE]", Kind::End),
+            (r#"{"error":{"message":"no"}}"#, Kind::Error),
+            (r#"{"error":null,"choices":[{"delta":{"content":"a"}}]}"#, Kind::Meaningful),
+            ("upstream failed", Kind::Error),
+            (r#"{"choices":"odd"}"#, Kind::Meaningful),
+        ] {
+            assert_eq!(read(Endpoint::ChatCompletions, &format!("data: {data}\n\n")).kind, kind, "{data}");
+        }
+        assert_eq!(read(Endpoint::ChatCompletions, ": ping\n\n").kind, Kind::Silent);
+        assert_eq!(read(Endpoint::ChatCompletions, "event: error\ndata: {\"message\":\"no\"}\n\n").kind, Kind::Error);
+    }
+
+    #[test]
+    fn each_endpoint_ends_its_own_way() {
+        for (endpoint, data, kind) in [
+            (Endpoint::Completions, r#"{"choices":[{"text":"a"}]}"#, Kind::Meaningful),
+            (Endpoint::Completions, r#"{"choices":[{"text":"","finish_reason":"length"}]}"#, Kind::Finish),
+            (Endpoint::Responses, r#"{"type":"response.created","response":{"error":null}}"#, Kind::Meaningful),
+            (Endpoint::Responses, r#"{"type":"response.completed","response":{}}"#, Kind::End),
+            (Endpoint::Responses, r#"{"type":"response.incomplete","response":{}}"#, Kind::End),
+            (Endpoint::Responses, r#"{"type":"response.failed","response":{}}"#, Kind::Error),
+            (Endpoint::Responses, r#"{"type":"error","code":"ERR"}"#, Kind::Error),
+            (Endpoint::AudioSpeech, r#"{"type":"speech.audio.delta"}"#, Kind::Meaningful),
+            (Endpoint::AudioSpeech, "anything", Kind::Meaningful),
+        ] {
+            assert_eq!(read(endpoint, &format!("data: {data}\n\n")).kind, kind, "{data}");
+        }
+    }
+
+    #[test]
+    fn the_model_is_found_at_the_top_and_within_a_response() {
+        for (data, model) in [
+            (r#"{"id":"x","model":"m-1","choices":[]}"#, Some(r#""m-1""#)),
+            (r#"{"type":"response.created","response":{"id":"r","model":"m-2"}}"#, Some(r#""m-2""#)),
+            (r#"{"type":"response.output_text.delta","delta":"model"}"#, None),
+            (r#"{"model":null,"choices":[]}"#, None),
+        ] {
+            let found = read(Endpoint::Responses, &format!("data: {data}\n\n")).model;
+            assert_eq!(found.map(|span| &data[span]), model, "{data}");
+        }
+    }
+}
