@@ -69,6 +69,11 @@ impl Demo {
         Ok(Self { addr, log, stop: stop.drop_guard(), server })
     }
 
+    /// The models that it answers to.
+    pub fn models() -> impl Iterator<Item = &'static str> {
+        Model::all().map(Model::id)
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {

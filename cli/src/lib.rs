@@ -1,3 +1,6 @@
 //! Signalbox in one process, the demo upstream, and the operator's client.
 
+pub mod accounts;
+pub mod admin;
 pub mod demo;
+pub mod up;

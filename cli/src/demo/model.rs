@@ -23,7 +23,7 @@ pub(super) enum Model {
 }
 
 impl Model {
-    fn all() -> impl Iterator<Item = Self> {
+    pub(super) fn all() -> impl Iterator<Item = Self> {
         [Self::Echo, Self::Embed].into_iter().chain(Fault::ALL.into_iter().map(Self::Fault))
     }
 
@@ -31,7 +31,7 @@ impl Model {
         Self::all().find(|model| model.id() == id)
     }
 
-    const fn id(self) -> &'static str {
+    pub(super) const fn id(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::Embed => "embed",

@@ -1,0 +1,135 @@
+//! The command line: flags over environment variables over defaults.
+
+use std::{
+    net::{AddrParseError, IpAddr, Ipv4Addr, SocketAddr},
+    num::ParseIntError,
+    path::PathBuf,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Signalbox: an OpenAI-compatible gateway in two planes.
+#[derive(Debug, Parser)]
+#[command(name = "signalbox", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to log.
+    #[command(flatten)]
+    pub logs: Logs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole gateway in this process, and print how to use it
+    Up(Up),
+    /// Run only the demo upstream, a local provider that echoes, embeds and fails on request
+    Demo(Demo),
+}
+
+/// The flags of `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Folder with everything that is kept; made if it is not there
+    #[arg(long, env = "SIGNALBOX_DATA_DIR", value_name = "DIR", default_value = "./signalbox-data")]
+    pub data_dir: PathBuf,
+    /// Where clients connect
+    #[arg(long, env = "SIGNALBOX_LISTEN", value_name = "[ADDRESS:]PORT", default_value = "8080", value_parser = address)]
+    pub listen: SocketAddr,
+    /// Where operators connect
+    #[arg(long, env = "SIGNALBOX_ADMIN_LISTEN", value_name = "[ADDRESS:]PORT", default_value = "9090", value_parser = address)]
+    pub admin_listen: SocketAddr,
+    /// Where data planes join; loopback only, since it has no TLS here
+    #[arg(long, env = "SIGNALBOX_SYNC_LISTEN", value_name = "[ADDRESS:]PORT", default_value = "9091", value_parser = address)]
+    pub sync_listen: SocketAddr,
+    /// Leave out the built-in demo provider
+    #[arg(long, env = "SIGNALBOX_NO_DEMO")]
+    pub no_demo: bool,
+}
+
+/// The flags of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where the gateway connects
+    #[arg(long, env = "SIGNALBOX_DEMO_LISTEN", value_name = "[ADDRESS:]PORT", default_value = "8090", value_parser = address)]
+    pub listen: SocketAddr,
+    /// File with the key that requests must present
+    #[arg(long, env = "SIGNALBOX_DEMO_KEY_FILE", value_name = "FILE")]
+    pub key_file: PathBuf,
+}
+
+/// How to log. Logs go to stderr.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// What to log: a level, or levels by module as in `info,signalbox_data_plane=debug`
+    #[arg(long, env = "SIGNALBOX_LOG_LEVEL", value_name = "LEVEL", default_value = "info", global = true)]
+    pub log_level: String,
+    /// How a log line looks
+    #[arg(long, env = "SIGNALBOX_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// For programs: one JSON object a line
+    Json,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum InvalidAddress {
+    #[error("the port is not from 0 to 65535")]
+    Port(#[from] ParseIntError),
+    #[error("neither PORT nor ADDRESS:PORT, such as 8080, 0.0.0.0:8080 or [::1]:8080")]
+    Shape(#[from] AddrParseError),
+}
+
+/// A bare port is on loopback, so that nothing is open to a network unless somebody says so.
+fn address(text: &str) -> Result<SocketAddr, InvalidAddress> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), text.parse()?))
+    } else {
+        Ok(text.parse()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn up(arguments: &[&str]) -> Up {
+        let arguments = ["signalbox", "up"].iter().chain(arguments);
+        match Arguments::try_parse_from(arguments).unwrap().command {
+            Command::Up(up) => up,
+            Command::Demo(_) => panic!("another command"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_bare_port_means_loopback() {
+        assert_eq!(up(&["--listen", "0"]).listen, "127.0.0.1:0".parse().unwrap());
+        assert_eq!(up(&["--listen", "0.0.0.0:80"]).listen, "0.0.0.0:80".parse().unwrap());
+        assert_eq!(up(&["--listen", "[::1]:80"]).listen, "[::1]:80".parse().unwrap());
+        for wrong in ["", "65536", "localhost", "1.2.3.4", "host:80", "-1"] {
+            let argument = format!("--listen={wrong}");
+            assert!(Arguments::try_parse_from(["signalbox", "up", &argument]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn log_flags_may_stand_after_the_command() {
+        let arguments = Arguments::try_parse_from(["signalbox", "up", "--log-format", "json"]).unwrap();
+        assert_eq!(arguments.logs.log_format, LogFormat::Json);
+    }
+}

@@ -1,0 +1,4 @@
+//! x
+mod block;
+mod configure;
+mod wanted;
