@@ -1,7 +1,19 @@
 //! Signalbox's control plane: it keeps the configuration, lets operators change it, and pushes every revision to the data planes. It
 //! never sees a client's traffic.
 
+mod bearer;
 pub mod certificate;
+mod convert;
 pub mod files;
+pub mod history;
 pub mod key;
+pub mod ledger;
+pub mod message;
+pub mod migrate;
+pub mod replicas;
+pub mod seal;
+mod secrets;
+pub mod state;
+pub mod store;
+mod sync;
 pub mod tls;

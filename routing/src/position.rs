@@ -13,6 +13,9 @@ use crate::name::ResourceName;
 pub struct Revision(NonZeroU64);
 
 impl Revision {
+    /// The one that every history begins with.
+    pub const FIRST: Self = Self(NonZeroU64::MIN);
+
     /// `None` for zero, which stands for "none" on the wire.
     #[must_use]
     pub const fn new(number: u64) -> Option<Self> {
@@ -26,6 +29,12 @@ impl Revision {
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0.get()
+    }
+
+    /// The one after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 }
 

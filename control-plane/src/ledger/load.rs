@@ -1,0 +1,91 @@
+//! The state from the tables. What does not add up to the stored digest is refused: data planes would be told something that nobody
+//! committed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use signalbox_routing::{Change, Digest, Position, ResourceName, Revision, Runtime};
+use sqlx::SqliteConnection;
+
+use super::{OpenError, held::Held, prospect};
+use crate::{
+    convert,
+    history::{self, History, Past},
+    message::{Message, Stamp, read_spec},
+    seal::DataKey,
+    state::{Resources, State, Stored},
+    store::{resources, revisions, secrets},
+};
+
+/// The state that the database is in.
+pub(super) async fn state(connection: &mut SqliteConnection, key: &DataKey) -> Result<State, OpenError> {
+    let head = revisions::head(connection).await?.ok_or(OpenError::Incomplete("history"))?;
+    let revision = Revision::new(head.revision).ok_or(OpenError::Incomplete("history"))?;
+    let position = Position { epoch: head.epoch.as_str().into(), revision, digest: Digest::default() };
+    let history = history(connection, &head.epoch).await?;
+    let (commit_time, runtime) = (head.commit_time, Runtime::default());
+    let mut state = State { position, commit_time, runtime, history, resources: Resources::default() };
+
+    let mut held = all_held(connection, key).await?;
+    for row in resources::all(connection).await? {
+        let held = held.remove(&row.name).unwrap_or_default();
+        let stored = stored(&row, &held)?;
+        state.replace(stored.resource.name.clone(), Some(Arc::new(stored)));
+    }
+    let stored = Digest::from(head.digest);
+    if state.position.digest != stored {
+        return Err(OpenError::StateDigestMismatch { stored, recomputed: state.position.digest });
+    }
+    state.runtime = compile(&state);
+    Ok(state)
+}
+
+fn compile(state: &State) -> Runtime {
+    let changes: Vec<Change> = state.resources().map(|stored| Change::Upsert(stored.resource.clone())).collect();
+    let compiled = Runtime::default().apply(&changes);
+    for finding in &compiled.findings {
+        tracing::warn!(%finding, "a stored resource is not in force as written");
+    }
+    compiled.runtime
+}
+
+fn stored(row: &resources::Row, held: &Held) -> Result<Stored, OpenError> {
+    let name = ResourceName::parse(&row.name)?;
+    let unreadable = |source| OpenError::Unreadable { name: name.clone(), source };
+    let kept = read_spec(name.kind(), &row.spec).map_err(unreadable)?;
+    let mut message = Message::from_kept(&name, &kept).map_err(unreadable)?;
+    let whole = prospect::whole(&name, &kept, &held.secrets).map_err(unreadable)?;
+    let body = convert::body(&name, &whole).map_err(OpenError::Unservable)?;
+    let stamp = Stamp {
+        revision: row.revision()?,
+        create_time: row.create_time(),
+        update_time: row.update_time(),
+        secret_version: held.version(Stamp::SECRET),
+    };
+    message.stamp(&stamp, &row.spec);
+    Ok(Stored { message, resource: prospect::resource(name, body, stamp.revision) })
+}
+
+async fn all_held(connection: &mut SqliteConnection, key: &DataKey) -> Result<BTreeMap<String, Held>, OpenError> {
+    let mut all = BTreeMap::<String, Held>::new();
+    for row in secrets::all(connection).await? {
+        all.entry(row.resource.clone()).or_default().add(key, row)?;
+    }
+    Ok(all)
+}
+
+async fn history(connection: &mut SqliteConnection, epoch: &str) -> Result<History, OpenError> {
+    let mut history = History::default();
+    let mut rows = revisions::recent(connection, epoch, history::MAX_REVISIONS).await?.into_iter().peekable();
+    while let Some(first) = rows.next() {
+        let number = first.revision()?;
+        let digest = Digest::from(first.digest()?);
+        let mut names: Vec<String> = first.name.into_iter().collect();
+        while let Some(next) = rows.next_if(|next| next.is_of(number)) {
+            names.extend(next.name);
+        }
+        let names = names.iter().map(|name| ResourceName::parse(name)).collect::<Result<_, _>>()?;
+        let revision = Revision::new(number).ok_or(OpenError::Incomplete("history"))?;
+        history.push(revision, Past { digest, names });
+    }
+    Ok(history)
+}

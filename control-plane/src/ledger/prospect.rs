@@ -1,0 +1,208 @@
+//! The state as it will be if a write is committed, and the steps that lead there; or why it may not be. Pure: it writes nothing.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use prost_reflect::DynamicMessage;
+use signalbox_routing::{Change, Effect, Fault, Finding, Position, Resource, ResourceName, Revision};
+
+use super::{
+    Difference, Error,
+    draft::{Draft, Wanted},
+    held::{Held, SecretStep},
+    references::{self, Changed},
+};
+use crate::{
+    convert,
+    history::Past,
+    message::{Message, Stamp, Unreadable, write_spec},
+    secrets::{self, Secrets},
+    state::{State, Stored},
+};
+
+/// What a write leads to.
+#[derive(Debug)]
+pub(super) struct Prospect {
+    /// The state after it.
+    pub(super) state: State,
+    /// What it does, by name; never empty.
+    pub(super) steps: Vec<Step>,
+}
+
+/// What a write does to one resource.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// In short.
+    pub(super) difference: Difference,
+    /// The resource afterwards; `None` = gone.
+    pub(super) after: Option<After>,
+    /// What happens to its secrets.
+    pub(super) secrets: Vec<SecretStep>,
+}
+
+/// A resource after a write.
+#[derive(Debug)]
+pub(super) struct After {
+    /// As it is held in memory.
+    pub(super) stored: Arc<Stored>,
+    /// As it is written down.
+    pub(super) spec: String,
+    /// When it was made.
+    pub(super) create_time: SystemTime,
+}
+
+/// Where in history a write will be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// The revision that it makes.
+    pub(super) revision: Revision,
+    /// When.
+    pub(super) now: SystemTime,
+}
+
+/// A difference, in the data planes' terms too.
+#[derive(Debug)]
+struct Candidate {
+    difference: Difference,
+    /// `None` = gone.
+    content: Option<Content>,
+}
+
+#[derive(Debug)]
+struct Content {
+    kept: DynamicMessage,
+    secrets: Secrets,
+    message: Message,
+    body: Bytes,
+}
+
+impl Candidate {
+    fn message(&self) -> Option<&Message> {
+        self.content.as_ref().map(|content| &content.message)
+    }
+}
+
+type Candidates = BTreeMap<ResourceName, Candidate>;
+
+/// Judges a draft. `None` where everything is as wanted already.
+pub(super) fn judge(
+    base: &State,
+    held: &BTreeMap<ResourceName, Held>,
+    draft: Draft<'_>,
+    moment: Moment,
+) -> Result<Option<Prospect>, Error> {
+    let candidates = candidates(draft)?;
+    if candidates.is_empty() {
+        return Ok(None);
+    }
+    let changed: Changed<'_> = candidates.iter().map(|(name, candidate)| (name, candidate.message())).collect();
+    let broken = references::broken(base, &changed);
+    if !broken.is_empty() {
+        return Err(Error::Referenced(broken));
+    }
+    let changes: Vec<Change> = candidates.iter().map(|(name, candidate)| change(name, candidate, moment)).collect();
+    let compiled = base.runtime.apply(&changes);
+    // What was wrong before, found by a later build in what an earlier one took, does not hold up what is right.
+    let known: Vec<&Finding> =
+        base.runtime.findings().filter(|finding| !changed.contains_key(&finding.resource)).collect();
+    let findings: Vec<Finding> = compiled.findings.into_iter().filter(|finding| !known.contains(&finding)).collect();
+    if !findings.is_empty() {
+        return Err(Error::Invalid(findings));
+    }
+    let position = Position { revision: moment.revision, ..base.position.clone() };
+    let mut state = State { position, commit_time: moment.now, runtime: compiled.runtime, ..base.clone() };
+    let none = Held::default();
+    let mut steps = Vec::with_capacity(candidates.len());
+    for (name, candidate) in candidates {
+        let held = held.get(&name).unwrap_or(&none);
+        steps.push(step(&mut state, held, candidate, moment)?);
+    }
+    let names = steps.iter().map(|step| step.difference.name.clone()).collect();
+    state.history.push(moment.revision, Past { digest: state.position.digest, names });
+    Ok(Some(Prospect { state, steps }))
+}
+
+/// What differs; or everything about it that cannot be said in the data planes' terms.
+fn candidates(draft: Draft<'_>) -> Result<Candidates, Error> {
+    let mut candidates = Candidates::new();
+    let mut findings = Vec::new();
+    for (difference, wanted) in draft.differences() {
+        let name = difference.name.clone();
+        match wanted.map(|wanted| content(&name, wanted)).transpose() {
+            Ok(content) => drop(candidates.insert(name, Candidate { difference, content })),
+            Err(Error::Invalid(more)) => findings.extend(more),
+            Err(error) => return Err(error),
+        }
+    }
+    if findings.is_empty() { Ok(candidates) } else { Err(Error::Invalid(findings)) }
+}
+
+fn content(name: &ResourceName, wanted: Wanted) -> Result<Content, Error> {
+    let Wanted { kept, secrets } = wanted;
+    let unreadable = |source| Error::Unreadable { name: name.clone(), source };
+    let message = Message::from_kept(name, &kept).map_err(unreadable)?;
+    let whole = whole(name, &kept, &secrets).map_err(unreadable)?;
+    let body = convert::body(name, &whole).map_err(|finding| Error::Invalid(vec![finding]))?;
+    Ok(Content { kept, secrets, message, body })
+}
+
+/// A message with its secrets inside.
+pub(super) fn whole(name: &ResourceName, kept: &DynamicMessage, secrets: &Secrets) -> Result<Message, Unreadable> {
+    let mut whole = kept.clone();
+    if !secrets.is_empty() {
+        secrets::put(&mut whole, secrets);
+    }
+    Message::from_kept(name, &whole)
+}
+
+fn change(name: &ResourceName, candidate: &Candidate, moment: Moment) -> Change {
+    match &candidate.content {
+        None => Change::Remove(name.clone()),
+        Some(content) => Change::Upsert(resource(name.clone(), content.body.clone(), moment.revision.get())),
+    }
+}
+
+/// A resource as data planes get it. Nothing yet needs a capability that some of them lack.
+pub(super) const fn resource(name: ResourceName, body: Bytes, revision: u64) -> Resource {
+    Resource { name, revision, required_features: Vec::new(), body }
+}
+
+/// Takes one difference over into the state.
+fn step(state: &mut State, held: &Held, candidate: Candidate, moment: Moment) -> Result<Step, Error> {
+    let Candidate { difference, content } = candidate;
+    let name = difference.name.clone();
+    let before = state.get(&name).cloned();
+    let (after, secrets) = match content {
+        None => (None, held.steps_to(&Secrets::new())),
+        Some(content) => {
+            let secrets = held.steps_to(&content.secrets);
+            (Some(after(&name, before.as_deref(), content, held, moment)?), secrets)
+        }
+    };
+    state.replace(name, after.as_ref().map(|after| Arc::clone(&after.stored)));
+    Ok(Step { difference, after, secrets })
+}
+
+fn after(
+    name: &ResourceName,
+    before: Option<&Stored>,
+    content: Content,
+    held: &Held,
+    moment: Moment,
+) -> Result<After, Error> {
+    let Content { kept, secrets, mut message, body } = content;
+    let unwritable = |_| Finding {
+        resource: name.clone(),
+        field: String::new(),
+        fault: Fault::OutOfRange("a time or duration is beyond what protobuf allows"),
+        effect: Effect::KeptPrevious,
+    };
+    let spec = write_spec(&kept).map_err(|error| Error::Invalid(vec![unwritable(error)]))?;
+    let made = before.and_then(|stored| stored.message.create_time()).and_then(|time| SystemTime::try_from(time).ok());
+    let create_time = made.unwrap_or(moment.now);
+    let revision = moment.revision.get();
+    let secret_version = held.version_after(&secrets, Stamp::SECRET);
+    message.stamp(&Stamp { revision, create_time, update_time: moment.now, secret_version }, &spec);
+    let stored = Arc::new(Stored { message, resource: resource(name.clone(), body, revision) });
+    Ok(After { stored, spec, create_time })
+}

@@ -1,0 +1,144 @@
+//! The configuration at one revision, in memory: every resource as operators see it and as data planes get it, and what came before.
+//! Immutable and cheap to clone; a commit makes a new one that shares what did not change.
+
+use std::{ops::Bound, sync::Arc, time::SystemTime};
+
+use immutable_chunkmap::map::MapM;
+use signalbox_routing::{Id, Kind, Position, Resource, ResourceName, Runtime};
+
+use crate::{
+    history::{History, Since},
+    message::Message,
+};
+
+/// A resource at one version.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// As operators see it: output fields filled in, no secret inside.
+    pub message: Message,
+    /// As data planes get it, secrets included.
+    pub resource: Resource,
+}
+
+/// The configuration at one revision.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Where in history it is.
+    pub position: Position,
+    /// When it was committed.
+    pub commit_time: SystemTime,
+    /// What requests are planned against.
+    pub runtime: Runtime,
+    pub(crate) history: History,
+    pub(crate) resources: Resources,
+}
+
+impl State {
+    /// The resource of that name.
+    #[must_use]
+    pub fn get(&self, name: &ResourceName) -> Option<&Arc<Stored>> {
+        self.resources.of(name.kind()).get(name)
+    }
+
+    /// The resources of a kind by name, from the first after `after` on.
+    pub fn range<'a>(
+        &'a self,
+        kind: Kind,
+        after: Option<&ResourceName>,
+    ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
+        let from = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.clone()));
+        self.resources.of(kind).range((from, Bound::Unbounded)).map(|(_, stored)| stored)
+    }
+
+    /// The credentials of a provider by name, from the first after `after` on.
+    pub fn credentials<'a>(
+        &'a self,
+        provider: &Id,
+        after: Option<&ResourceName>,
+    ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
+        let parent = ResourceName::provider(provider);
+        let from = match after {
+            Some(name) => Bound::Excluded(name.clone()),
+            None => first_credential(provider).map_or(Bound::Unbounded, Bound::Included),
+        };
+        let rest = self.resources.of(Kind::Credential).range((from, Bound::Unbounded));
+        rest.map(|(_, stored)| stored).take_while(move |stored| stored.resource.name.parent().as_ref() == Some(&parent))
+    }
+
+    /// Every resource, by kind and then by name.
+    pub fn resources(&self) -> impl Iterator<Item = &Arc<Stored>> {
+        Kind::ALL.into_iter().flat_map(|kind| self.range(kind, None))
+    }
+
+    /// How many resources of a kind there are.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        self.resources.of(kind).len()
+    }
+
+    /// Takes a resource's place, or its absence, and keeps the digest.
+    pub(crate) fn replace(&mut self, name: ResourceName, stored: Option<Arc<Stored>>) {
+        let mut digest = self.position.digest;
+        let resources = self.resources.of_mut(name.kind());
+        if let Some(stored) = &stored {
+            digest = digest.with(stored.resource.digest());
+        }
+        let before = match stored {
+            Some(stored) => resources.insert_cow(name, stored),
+            None => resources.remove_cow(&name),
+        };
+        if let Some(before) = before {
+            digest = digest.without(before.resource.digest());
+        }
+        self.position.digest = digest;
+    }
+
+    /// What lies between a position that somebody holds and this state.
+    #[must_use]
+    pub fn since(&self, have: &Position) -> Since {
+        self.history.since(have, &self.position)
+    }
+}
+
+/// The name that no credential of the provider sorts before: no label sorts before `a`.
+fn first_credential(provider: &Id) -> Option<ResourceName> {
+    Id::parse("a").ok().map(|first| ResourceName::credential(provider, &first))
+}
+
+/// Every resource by name, a map a kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Resources {
+    by_kind: [MapM<ResourceName, Arc<Stored>>; Kind::ALL.len()],
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { by_kind: std::array::from_fn(|_| MapM::new()) }
+    }
+}
+
+impl Resources {
+    fn of(&self, kind: Kind) -> &MapM<ResourceName, Arc<Stored>> {
+        let [settings, providers, credentials, client_keys, redirects, routes] = &self.by_kind;
+        match kind {
+            Kind::Settings => settings,
+            Kind::Provider => providers,
+            Kind::Credential => credentials,
+            Kind::ClientKey => client_keys,
+            Kind::Redirect => redirects,
+            Kind::Route => routes,
+        }
+    }
+
+    fn of_mut(&mut self, kind: Kind) -> &mut MapM<ResourceName, Arc<Stored>> {
+        let [settings, providers, credentials, client_keys, redirects, routes] = &mut self.by_kind;
+        match kind {
+            Kind::Settings => settings,
+            Kind::Provider => providers,
+            Kind::Credential => credentials,
+            Kind::ClientKey => client_keys,
+            Kind::Redirect => redirects,
+            Kind::Route => routes,
+        }
+    }
+}

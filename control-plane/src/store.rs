@@ -1,0 +1,176 @@
+//! The database file: who may open it, how, and every statement that is run on it. It knows rows and nothing of what they mean.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::migrate;
+
+pub(crate) mod insert;
+pub(crate) mod lock;
+pub(crate) mod resources;
+pub(crate) mod revisions;
+pub(crate) mod secrets;
+
+/// How long a statement waits for another program's lock on the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that read at once.
+const READERS: u32 = 4;
+
+/// An open database: one connection that writes, several that read, and the lock that keeps others out.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+    writer: Option<SqliteConnection>,
+    readers: SqlitePool,
+    _lock: lock::Lock,
+}
+
+/// Why the store did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened.
+    #[error("the database {} cannot be opened", .path.display())]
+    Open {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Another control plane has it open.
+    #[error("the database {} is in use by another control plane", .path.display())]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The lock file beside it cannot be made.
+    #[error("the lock file {} cannot be used", .path.display())]
+    LockFile {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No room is left for a write.
+    #[error("the disk is full")]
+    Full(#[source] sqlx::Error),
+    /// The disk failed.
+    #[error("the disk failed")]
+    Disk(#[source] sqlx::Error),
+    /// The file is not a sound database.
+    #[error("the database is damaged")]
+    Damaged(#[source] sqlx::Error),
+    /// Another program holds its lock.
+    #[error("the database is locked by another program")]
+    Busy(#[source] sqlx::Error),
+    /// A unique value of the resource is another resource's already.
+    #[error("`{by}` has the same {field}")]
+    Taken {
+        /// The field that must be unique.
+        field: &'static str,
+        /// The other resource's name.
+        by: String,
+    },
+    /// A statement failed in a way that it should not.
+    #[error("a statement failed")]
+    Statement(#[source] sqlx::Error),
+    /// A number in the database is outside the range of what it stands for.
+    #[error("{column} of {row} is {value}, which cannot be")]
+    Number {
+        /// The column.
+        column: &'static str,
+        /// The row.
+        row: String,
+        /// What is there.
+        value: i64,
+    },
+    /// A digest of the wrong size.
+    #[error("a digest in the database has {0} bytes instead of 32")]
+    Digest(usize),
+}
+
+impl Error {
+    pub(crate) fn open(path: &Path, source: sqlx::Error) -> Self {
+        Self::Open { path: path.to_owned(), source }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        // The primary result code is the low byte (https://www.sqlite.org/rescode.html).
+        let code = error.as_database_error().and_then(|database| database.code()?.parse::<u32>().ok());
+        match code.map(|code| code & 0xff) {
+            Some(5 | 6) => Self::Busy(error),
+            Some(10) => Self::Disk(error),
+            Some(11 | 26) => Self::Damaged(error),
+            Some(13) => Self::Full(error),
+            _ => Self::Statement(error),
+        }
+    }
+}
+
+/// How every connection is made.
+///
+/// FULL, since a revision is out in the world the moment it is committed: losing it to a power cut would use its number again for
+/// something else.
+pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+}
+
+impl Store {
+    /// Opens the file for this control plane alone, with this build's schema.
+    pub(crate) async fn open(path: &Path, auto_migrate: bool) -> Result<Self, migrate::Error> {
+        let lock = lock::Lock::take(path)?;
+        if auto_migrate {
+            migrate::advance(path, &lock).await?;
+        } else {
+            migrate::require_current(path).await?;
+        }
+        let reading = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(reading);
+        Ok(Self { path: path.to_owned(), writer: None, readers, _lock: lock })
+    }
+
+    /// The connections that read.
+    pub(crate) const fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// The connection that writes, made anew where the last one was given up.
+    pub(crate) async fn writer(&mut self) -> Result<&mut SqliteConnection, Error> {
+        let connection = match self.writer.take() {
+            Some(connection) => connection,
+            None => options(&self.path).connect().await.map_err(|source| Error::open(&self.path, source))?,
+        };
+        Ok(self.writer.insert(connection))
+    }
+
+    /// Gives the writing connection up, and with it whatever it was in the middle of: after a failed statement SQLite may or may
+    /// not have rolled back by itself.
+    pub(crate) fn give_up_writer(&mut self) {
+        self.writer = None;
+    }
+
+    /// Closes every connection, which folds the write-ahead log into the file.
+    pub(crate) async fn close(self) -> Result<(), Error> {
+        self.readers.close().await;
+        if let Some(writer) = self.writer {
+            writer.close().await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! The rows of resources, a table a kind: how they are read and removed.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use signalbox_routing::{Kind, ResourceName};
+use sqlx::SqliteConnection;
+
+use super::Error;
+
+/// A resource as it is stored.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) name: String,
+    /// What was said of it.
+    pub(crate) spec: String,
+    revision: i64,
+    create_time_us: i64,
+    update_time_us: i64,
+}
+
+impl Row {
+    /// The revision that last changed it.
+    pub(crate) fn revision(&self) -> Result<u64, Error> {
+        unsigned("revision", &self.name, self.revision)
+    }
+
+    /// When it was made; the settings always were.
+    pub(crate) fn create_time(&self) -> SystemTime {
+        from_micros(self.create_time_us)
+    }
+
+    /// When it was last changed.
+    pub(crate) fn update_time(&self) -> SystemTime {
+        from_micros(self.update_time_us)
+    }
+}
+
+/// A number that cannot be negative.
+pub(crate) fn unsigned(column: &'static str, row: &str, value: i64) -> Result<u64, Error> {
+    u64::try_from(value).map_err(|_| Error::Number { column, row: row.to_owned(), value })
+}
+
+/// Microseconds since the Unix epoch; a clock before 1970 counts as 1970.
+pub(crate) fn to_micros(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The moment that is so many microseconds after the Unix epoch.
+pub(crate) fn from_micros(micros: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(micros.unsigned_abs())
+}
+
+/// Every resource there is.
+pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Row>, Error> {
+    Ok(sqlx::query_as(
+        "SELECT 'settings' AS name, spec, revision, 0 AS create_time_us, update_time_us FROM settings
+         UNION ALL SELECT 'providers/' || id, spec, revision, create_time_us, update_time_us FROM providers
+         UNION ALL SELECT 'providers/' || provider || '/credentials/' || id, spec, revision, create_time_us, update_time_us
+             FROM credentials
+         UNION ALL SELECT 'clientKeys/' || id, spec, revision, create_time_us, update_time_us FROM client_keys
+         UNION ALL SELECT 'redirects/' || id, spec, revision, create_time_us, update_time_us FROM redirects
+         UNION ALL SELECT 'routes/' || id, spec, revision, create_time_us, update_time_us FROM routes",
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Removes the row of a resource.
+pub(crate) async fn delete(connection: &mut SqliteConnection, name: &ResourceName) -> Result<(), Error> {
+    let statement = match name.kind() {
+        Kind::Settings => sqlx::query("DELETE FROM settings"),
+        Kind::Provider => sqlx::query("DELETE FROM providers WHERE id = ?").bind(name.id()),
+        Kind::Credential => {
+            let provider = name.parent().map(|provider| provider.id().to_owned());
+            sqlx::query("DELETE FROM credentials WHERE provider = ? AND id = ?").bind(provider).bind(name.id())
+        }
+        Kind::ClientKey => sqlx::query("DELETE FROM client_keys WHERE id = ?").bind(name.id()),
+        Kind::Redirect => sqlx::query("DELETE FROM redirects WHERE id = ?").bind(name.id()),
+        Kind::Route => sqlx::query("DELETE FROM routes WHERE id = ?").bind(name.id()),
+    };
+    statement.execute(connection).await?;
+    Ok(())
+}

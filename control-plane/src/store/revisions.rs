@@ -1,0 +1,143 @@
+//! The rows of history: where it stands, each revision, and what each made of what it touched.
+
+use std::time::SystemTime;
+
+use sqlx::SqliteConnection;
+
+use super::{
+    Error,
+    resources::{from_micros, to_micros, unsigned},
+};
+
+/// Where history stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Which history.
+    pub(crate) epoch: String,
+    /// How far along it.
+    pub(crate) revision: u64,
+    /// The digest of what data planes hold there.
+    pub(crate) digest: [u8; 32],
+    /// When it got there.
+    pub(crate) commit_time: SystemTime,
+}
+
+/// What a revision says about itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    /// Who made it.
+    pub(crate) actor: &'a str,
+    /// Where from.
+    pub(crate) source_ip: Option<&'a str>,
+    /// By which call.
+    pub(crate) method: &'a str,
+    /// For people.
+    pub(crate) comment: &'a str,
+}
+
+/// A name that a revision touched.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct Touched {
+    revision: i64,
+    digest: Vec<u8>,
+    /// The resource; a revision that touched none has one row without.
+    pub(crate) name: Option<String>,
+}
+
+impl Touched {
+    /// The revision.
+    pub(crate) fn revision(&self) -> Result<u64, Error> {
+        unsigned("revision", "revisions", self.revision)
+    }
+
+    /// Whether it is of that revision.
+    pub(crate) fn is_of(&self, revision: u64) -> bool {
+        self.revision.cast_unsigned() == revision
+    }
+
+    /// Its digest.
+    pub(crate) fn digest(&self) -> Result<[u8; 32], Error> {
+        digest(&self.digest)
+    }
+}
+
+fn digest(bytes: &[u8]) -> Result<[u8; 32], Error> {
+    bytes.try_into().map_err(|_| Error::Digest(bytes.len()))
+}
+
+/// Where history stands; `None` in a database that has none yet.
+pub(crate) async fn head(connection: &mut SqliteConnection) -> Result<Option<Head>, Error> {
+    let row: Option<(String, i64, Vec<u8>, i64)> = sqlx::query_as(
+        "SELECT head.epoch, revision, head.digest, commit_time_us FROM head JOIN revisions USING (revision)",
+    )
+    .fetch_optional(connection)
+    .await?;
+    let Some((epoch, revision, bytes, commit_time_us)) = row else { return Ok(None) };
+    Ok(Some(Head {
+        epoch,
+        revision: unsigned("revision", "head", revision)?,
+        digest: digest(&bytes)?,
+        commit_time: from_micros(commit_time_us),
+    }))
+}
+
+/// Moves history on by one revision.
+pub(crate) async fn advance(connection: &mut SqliteConnection, to: &Head, record: &Record<'_>) -> Result<(), Error> {
+    let Head { epoch, revision, digest, commit_time } = to;
+    let Record { actor, source_ip, method, comment } = record;
+    sqlx::query(
+        "INSERT INTO revisions (revision, epoch, digest, commit_time_us, actor, source_ip, method, comment)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(revision.cast_signed())
+    .bind(epoch)
+    .bind(digest.as_slice())
+    .bind(to_micros(*commit_time))
+    .bind(actor)
+    .bind(source_ip)
+    .bind(method)
+    .bind(comment)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("INSERT OR REPLACE INTO head (one, epoch, revision, digest) VALUES (1, ?, ?, ?)")
+        .bind(epoch)
+        .bind(revision.cast_signed())
+        .bind(digest.as_slice())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Keeps what a revision made of a resource; `None` = it removed it.
+pub(crate) async fn keep_change(
+    connection: &mut SqliteConnection,
+    revision: u64,
+    name: &str,
+    spec: Option<&str>,
+) -> Result<(), Error> {
+    sqlx::query("INSERT INTO changes (revision, name, spec) VALUES (?, ?, ?)")
+        .bind(revision.cast_signed())
+        .bind(name)
+        .bind(spec)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// What the latest revisions of an epoch touched, oldest first.
+pub(crate) async fn recent(
+    connection: &mut SqliteConnection,
+    epoch: &str,
+    revisions: usize,
+) -> Result<Vec<Touched>, Error> {
+    Ok(sqlx::query_as(
+        "SELECT recent.revision, recent.digest, changes.name
+         FROM (SELECT revision, digest FROM revisions WHERE epoch = ? ORDER BY revision DESC LIMIT ?) AS recent
+         LEFT JOIN changes USING (revision)
+         ORDER BY recent.revision",
+    )
+    .bind(epoch)
+    .bind(i64::try_from(revisions).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?)
+}
