@@ -36,7 +36,7 @@ pub enum Fault {
     Url {
         /// What was given, without user information.
         url: String,
-        /// What it must be, such as "an http or https URL with a host".
+        /// The rule, such as "must be an http or https URL with a host".
         rule: &'static str,
     },
     /// Not a header name or value.

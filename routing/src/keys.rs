@@ -152,3 +152,37 @@ impl<K: Eq + Hash + Clone, V: Clone, S: BuildHasher + Default + Clone> Sharded<K
         self.shards.iter().map(|shard| shard.len()).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::digest;
+
+    type Digests = Sharded<Sha256, usize, BuildHasherDefault<FirstBytes>>;
+
+    fn filled(entries: usize) -> Digests {
+        let mut map = Digests::default();
+        (0..entries).for_each(|entry| map.insert(Sha256(digest(&entry.to_string())), entry));
+        map
+    }
+
+    #[test]
+    fn entries_spread_evenly_and_are_found_again() {
+        let map = filled(10_000);
+        let fullest = map.shards.iter().map(|shard| shard.len()).max();
+        assert!(fullest < Some(100), "{fullest:?} entries in one of {SHARDS} shards");
+        assert_eq!(map.len(), 10_000);
+        assert!((0..10_000).all(|entry| map.get(&Sha256(digest(&entry.to_string()))) == Some(&entry)));
+    }
+
+    #[test]
+    fn a_write_copies_one_shard_and_leaves_the_rest_shared() {
+        let before = filled(1000);
+        let mut after = before.clone();
+        after.insert(Sha256(digest("one more")), 1000);
+        after.remove(&Sha256(digest("one more")));
+        after.remove(&Sha256(digest("not there")));
+        let copied = before.shards.iter().zip(after.shards.iter()).filter(|(a, b)| !Arc::ptr_eq(a, b)).count();
+        assert_eq!((copied, before.len(), after.len()), (1, 1000, 1000));
+    }
+}

@@ -11,20 +11,20 @@ use crate::{finding::Fault, runtime::Proxy};
 
 /// The root that paths are appended to: an http or https URL without a query; what is returned does not end in a slash.
 pub(super) fn root(text: &str) -> Result<String, Fault> {
-    let rule = "an http or https URL with a host, without user, query and fragment";
+    let rule = "must be an http or https URL with a host, without user, query and fragment";
     let url = parse(text, &["http", "https"]).filter(|url| url.query().is_none()).ok_or_else(|| refused(text, rule))?;
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// One full URL, of http or https, that requests are made to as it is.
+/// One full http or https URL that requests are made to as it is, query included.
 pub(super) fn whole(text: &str) -> Result<Uri, Fault> {
     let url = parse(text, &["http", "https"]).and_then(|url| url.as_str().parse().ok());
-    url.ok_or_else(|| refused(text, "an http or https URL with a host, without user and fragment"))
+    url.ok_or_else(|| refused(text, "must be an http or https URL with a host, without user and fragment"))
 }
 
 /// What a root and a path with a leading slash make together.
 pub(super) fn join(root: &str, path: &str) -> Result<Uri, Fault> {
-    format!("{root}{path}").parse().map_err(|_| refused(root, "a URL that HTTP can carry"))
+    format!("{root}{path}").parse().map_err(|_| refused(root, "must be a URL that HTTP can carry"))
 }
 
 /// A proxy of one's own; `None` = directly, or faulty.
@@ -46,7 +46,7 @@ pub(super) fn proxy(wire: config::ForwardProxy, faults: &mut Faults) -> Option<P
 fn proxy_url(text: &str) -> Result<Arc<str>, Fault> {
     let bare = |url: &Url| matches!(url.path(), "" | "/") && url.query().is_none();
     let url = parse(text, &["http", "https", "socks5", "socks5h"]).filter(bare);
-    let rule = "http, https, socks5 or socks5h, a host and a port, without user and path";
+    let rule = "must be http, https, socks5 or socks5h with a host, without user, path and query";
     url.map(|url| url.as_str().trim_end_matches('/').into()).ok_or_else(|| refused(text, rule))
 }
 

@@ -44,8 +44,8 @@ impl<'a> Takers<'a> {
 
 /// The shortest way on which a redirect among others leads back to itself, spelled by their `from`s, if there is one.
 ///
-/// It takes every redirect that takes a model for some key, so that a chain that is refused may not come back for each key; that
-/// one key's requests never run in a circle is worth more.
+/// It follows every redirect that takes a model for some key, though no single key may ever go all the way round: better to
+/// refuse one chain too many than to depend on which labels keys carry.
 pub(super) fn circle(redirects: &Redirects, start: &Redirect) -> Option<String> {
     // Each redirect that is reached, with the place of the one that led to it.
     let mut reached: Vec<(&Redirect, usize)> = vec![(start, 0)];

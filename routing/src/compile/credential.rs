@@ -48,7 +48,7 @@ fn parent(text: &str, name: &ResourceName, sources: &Sources) -> Result<Id, Faul
     if name.parent() == Some(ResourceName::provider(&id)) {
         Ok(id)
     } else {
-        Err(value::refused(text, "the provider in the credential's name"))
+        Err(value::refused(text, "must be the provider in the credential's name"))
     }
 }
 
@@ -60,11 +60,11 @@ fn secret(source: Option<Source>, faults: &mut Faults) -> Option<SecretSource> {
             faults.take("secret", header::secret(&text)).map(|_| SecretSource::Inline(SecretString::from(text)))
         }
         Source::SecretRef(config::SecretRef { at: Some(At::Env(variable)) }) => {
-            let rule = "the name of an environment variable";
+            let rule = "must be the name of an environment variable";
             faults.take("secret_ref.env", place(&variable, &['=', '\0'], rule)).map(SecretSource::Env)
         }
         Source::SecretRef(config::SecretRef { at: Some(At::File(path)) }) => {
-            faults.take("secret_ref.file", place(&path, &['\0'], "the path of a file")).map(SecretSource::File)
+            faults.take("secret_ref.file", place(&path, &['\0'], "must be the path of a file")).map(SecretSource::File)
         }
         Source::SecretRef(config::SecretRef { at: None }) => faults.take("secret_ref", Err(Fault::Missing)),
     }

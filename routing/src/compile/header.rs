@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_come_out_by_lower_case_name_with_their_secrets_marked() {
+    fn headers_get_lower_case_names_and_their_secrets_are_marked() {
         let runtime = runtime(&[
             settings(|s| s.drop_headers = vec!["X-Drop".into(), "x-both".into()]),
             provider("p", |p| {

@@ -88,7 +88,7 @@ fn dialect(wire: i32) -> Result<Dialect, Fault> {
     match config::Dialect::try_from(wire) {
         Ok(config::Dialect::Openai) => Ok(Dialect::OpenAi),
         Ok(config::Dialect::Unspecified) => Err(Fault::Missing),
-        Err(_) => Err(value::refused(&wire.to_string(), "a dialect that this build speaks")),
+        Err(_) => Err(value::refused(&wire.to_string(), "must be a dialect that this build speaks")),
     }
 }
 
@@ -143,7 +143,7 @@ fn http_version(wire: i32) -> Result<HttpVersion, Fault> {
         Ok(config::HttpVersion::Unspecified) => Ok(HttpVersion::Negotiated),
         Ok(config::HttpVersion::Http1) => Ok(HttpVersion::Http1),
         Ok(config::HttpVersion::Http2) => Ok(HttpVersion::Http2),
-        Err(_) => Err(value::refused(&wire.to_string(), "an HTTP version that this build speaks")),
+        Err(_) => Err(value::refused(&wire.to_string(), "must be an HTTP version that this build speaks")),
     }
 }
 
@@ -208,7 +208,7 @@ fn choice(wire: i32) -> Result<CredentialChoice, Fault> {
         Ok(config::CredentialChoice::LeastUsed) => Ok(CredentialChoice::LeastUsed),
         Ok(config::CredentialChoice::Weighted) => Ok(CredentialChoice::Weighted),
         Ok(config::CredentialChoice::LeastInFlight) => Ok(CredentialChoice::LeastInFlight),
-        Err(_) => Err(value::refused(&wire.to_string(), "a choice that this build knows")),
+        Err(_) => Err(value::refused(&wire.to_string(), "must be a choice that this build knows")),
     }
 }
 

@@ -43,8 +43,8 @@ pub(super) fn compile(name: &ResourceName, body: &Bytes, around: &Around<'_>) ->
 
 /// The pattern of a redirect, whatever else is wrong with it.
 pub(super) fn from(body: &Bytes) -> Option<Glob> {
-    let config::Redirect { from, .. } = decode(body).ok()?;
-    value::pattern(&from).ok()
+    let redirect: config::Redirect = decode(body).ok()?;
+    value::pattern(&redirect.from).ok()
 }
 
 fn free(scope: Scope, taken: &Claims<Scope>) -> Result<Scope, Fault> {
@@ -93,7 +93,7 @@ fn answer_model(wire: i32) -> Result<AnswerModel, Fault> {
     match config::AnswerModel::try_from(wire) {
         Ok(config::AnswerModel::Unspecified | config::AnswerModel::Requested) => Ok(AnswerModel::Requested),
         Ok(config::AnswerModel::Served) => Ok(AnswerModel::Served),
-        Err(_) => Err(value::refused(&wire.to_string(), "a choice that this build knows")),
+        Err(_) => Err(value::refused(&wire.to_string(), "must be a choice that this build knows")),
     }
 }
 

@@ -66,10 +66,10 @@ fn segment(text: &str, taken: &Claims<Arc<str>>) -> Result<Arc<str>, Fault> {
         return Err(Fault::Missing);
     }
     if !value::is_segment(text) || text.len() > 256 {
-        return Err(value::refused(text, "one path segment of unreserved characters, neither `.` nor `..`"));
+        return Err(value::refused(text, "must be one path segment of unreserved characters, neither `.` nor `..`"));
     }
     if RESERVED_SEGMENTS.contains(&text) {
-        return Err(value::refused(text, "not one of the gateway's own segments"));
+        return Err(value::refused(text, "is one of the gateway's own segments"));
     }
     taken.get(text).map_or_else(|| Ok(text.into()), |holder| Err(Fault::Taken(holder.clone())))
 }

@@ -59,7 +59,7 @@ fn base_path(text: &str) -> Result<String, Fault> {
     } else {
         Err(value::refused(
             text,
-            "a path such as /api/llm, of unreserved characters, without empty segments, `.` and `..`",
+            "must be a path such as /api/llm, of unreserved characters, without empty segments, `.` and `..`",
         ))
     }
 }

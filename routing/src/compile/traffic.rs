@@ -263,7 +263,7 @@ mod tests {
             ("settings: : needs the feature `time-travel`, which this build does not have", Effect::KeptPrevious),
             ("providers/p: : cannot be decoded", Effect::KeptPrevious),
             ("providers/q: : cannot be decoded", Effect::Absent),
-            ("routes/r: segment: `v1` is not allowed: not one of the gateway's own segments", Effect::KeptPrevious),
+            ("routes/r: segment: `v1` is not allowed: is one of the gateway's own segments", Effect::KeptPrevious),
         ];
         assert_eq!(found, expected.map(|(text, effect)| (text.to_owned(), effect)));
         assert!(after.runtime.settings().keyless_models);

@@ -34,7 +34,7 @@ pub(super) fn own_id(text: &str, name: &ResourceName) -> Result<Id, Fault> {
         return Err(Fault::Missing);
     }
     let id = Id::parse(text)?;
-    if id.as_str() == name.id() { Ok(id) } else { Err(refused(text, "the last part of the resource's name")) }
+    if id.as_str() == name.id() { Ok(id) } else { Err(refused(text, "must be the last part of the resource's name")) }
 }
 
 /// A reference to a provider by its id.
@@ -86,7 +86,7 @@ pub(super) fn weight(wire: Option<u32>) -> Result<u32, Fault> {
 /// A model's own name.
 pub(super) fn model(text: &str) -> Result<Arc<str>, Fault> {
     name(text)?;
-    if text.contains('*') { Err(refused(text, "a model's own name, without `*`")) } else { Ok(text.into()) }
+    if text.contains('*') { Err(refused(text, "must be one model's own name, without `*`")) } else { Ok(text.into()) }
 }
 
 /// A pattern over model names.
@@ -97,7 +97,7 @@ pub(super) fn pattern(text: &str) -> Result<Glob, Fault> {
 /// What clients write before the slash.
 pub(super) fn prefix(text: &str) -> Result<Arc<str>, Fault> {
     name(text)?;
-    if text.contains(['/', '*']) { Err(refused(text, "without `/` and `*`")) } else { Ok(text.into()) }
+    if text.contains(['/', '*']) { Err(refused(text, "must be without `/` and `*`")) } else { Ok(text.into()) }
 }
 
 /// Labels, checked one by one.
@@ -116,7 +116,7 @@ fn name(text: &str) -> Result<(), Fault> {
 
 fn brief(text: &str) -> Result<(), Fault> {
     if text.len() > MAX_NAME_BYTES || text.contains(char::is_control) {
-        return Err(refused(text, "at most 256 bytes, without control characters"));
+        return Err(refused(text, "must be at most 256 bytes, without control characters"));
     }
     Ok(())
 }
