@@ -85,10 +85,15 @@ pub(crate) fn clean_mount_request(headers: &mut HeaderMap) {
     remove_all(headers, &PER_MESSAGE);
 }
 
-/// Makes a provider's headers fit for a client; its request id goes on under a name of its own.
+/// Makes a provider's headers fit for a client.
 pub(crate) fn clean_answer(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
+    clean_mount_answer(headers);
     remove_all(headers, &UPSTREAM_ONLY);
+}
+
+/// Makes the headers of a route's target fit for a client; its request id goes on under a name of its own.
+pub(crate) fn clean_mount_answer(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
     remove_prefixed(headers, &["x-signalbox-"]);
     if let Some(theirs) = headers.remove(X_REQUEST_ID) {
         headers.insert(X_UPSTREAM_REQUEST_ID, theirs);
@@ -101,7 +106,7 @@ pub(crate) fn remove_keys(headers: &mut HeaderMap) {
 }
 
 /// Takes out what is meant for one connection only, and what `Connection` names as such.
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -136,4 +141,118 @@ fn remove_prefixed(headers: &mut HeaderMap, prefixes: &[&str]) {
         .cloned()
         .collect();
     remove_all(headers, &named);
+}
+
+#[cfg(test)]
+mod tests {
+    use signalbox_routing::ConfiguredHeader;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn left(headers: &HeaderMap) -> Vec<(&str, &str)> {
+        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_provider_sees_what_the_request_says_and_not_who_sends_it() {
+        let mut headers = headers(&[
+            ("host", "gateway"),
+            ("connection", "keep-alive, X-Mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "5"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+            ("proxy-authorization", "x"),
+            ("proxy-connection", "close"),
+            ("content-length", "3"),
+            ("expect", "100-continue"),
+            ("authorization", "Bearer sb_1"),
+            ("x-api-key", "sb_1"),
+            ("api-key", "sb_1"),
+            ("cookie", "a=b"),
+            ("accept-encoding", "gzip"),
+            ("x-request-id", "theirs"),
+            ("x-stainless-lang", "python"),
+            ("x-stainless-retry-count", "0"),
+            ("x-signalbox-provider", "x"),
+            ("openai-organization", "org"),
+            ("openai-project", "proj"),
+            ("content-type", "application/json"),
+            ("idempotency-key", "k"),
+            ("user-agent", "OpenAI/Python"),
+        ]);
+        clean_request(&mut headers);
+        assert_eq!(
+            left(&headers),
+            [
+                ("content-type", "application/json"),
+                ("idempotency-key", "k"),
+                ("user-agent", "OpenAI/Python"),
+                ("accept-encoding", "identity")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_routes_target_sees_all_but_what_ends_here() {
+        let mut headers = headers(&[
+            ("host", "gateway"),
+            ("connection", "close"),
+            ("content-length", "3"),
+            ("authorization", "Bearer own"),
+            ("cookie", "a=b"),
+            ("accept-encoding", "gzip"),
+        ]);
+        clean_mount_request(&mut headers);
+        assert_eq!(left(&headers), [("authorization", "Bearer own"), ("cookie", "a=b"), ("accept-encoding", "gzip")]);
+    }
+
+    #[test]
+    fn a_client_sees_what_the_provider_says_and_not_whose_account_it_is() {
+        let mut headers = headers(&[
+            ("connection", "close"),
+            ("content-length", "3"),
+            ("set-cookie", "__cf_bm=1"),
+            ("alt-svc", "h3"),
+            ("openai-organization", "org"),
+            ("x-signalbox-attempts", "9"),
+            ("x-request-id", "theirs"),
+            ("content-type", "application/json"),
+            ("x-ratelimit-remaining-requests", "9"),
+        ]);
+        clean_answer(&mut headers);
+        assert_eq!(headers.get(X_UPSTREAM_REQUEST_ID).unwrap(), "theirs");
+        headers.remove(X_UPSTREAM_REQUEST_ID);
+        assert_eq!(left(&headers), [("content-type", "application/json"), ("x-ratelimit-remaining-requests", "9")]);
+    }
+
+    #[test]
+    fn a_configured_header_gives_way_unless_it_overwrites() {
+        let configured = |name: &'static str, overwrite| ConfiguredHeader {
+            name: HeaderName::from_static(name),
+            value: HeaderValue::from_static("ours"),
+            overwrite,
+        };
+        let policy = HeaderPolicy {
+            add: vec![configured("a", false), configured("b", true), configured("c", false), configured("d", false)],
+            drop: vec![HeaderName::from_static("d"), HeaderName::from_static("e")],
+        };
+        let mut headers =
+            headers(&[("a", "theirs"), ("b", "theirs"), ("b", "again"), ("d", "theirs"), ("e", "theirs")]);
+        apply(&policy, &mut headers);
+        let mut left = left(&headers);
+        left.sort_unstable();
+        assert_eq!(left, [("a", "theirs"), ("b", "ours"), ("c", "ours"), ("d", "ours")]);
+    }
 }

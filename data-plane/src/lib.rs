@@ -1,14 +1,35 @@
 //! The data plane: carries OpenAI-compatible traffic to the providers that the configuration names. It learns that
 //! configuration from the control plane's watch stream or its own sealed cache, and never opens a database.
 
+mod admit;
+mod app;
 mod attempt;
+mod auth;
 pub mod cache;
+pub mod config;
 mod credentials;
+mod drain;
 mod errors;
+mod exchange;
+mod framing;
 mod headers;
+mod health;
+mod http;
+mod inbound;
+mod listen;
 pub mod live;
+mod metrics;
+mod mount;
+mod openai;
+mod pages;
+mod path;
 mod received;
+mod record;
+mod reply;
 mod splice;
 mod sse;
 pub mod sync;
 mod upstream;
+
+pub use app::{App, BuildError, RunError};
+pub use config::{CacheOptions, Drain, Limits, Options, Tls};

@@ -1,0 +1,63 @@
+//! Whether there is room for one more exchange. It knows nothing of who asks or what for.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// As many slots as exchanges may be under way at once.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    free: Arc<Semaphore>,
+    taken: Arc<AtomicU32>,
+}
+
+/// A slot of one's own. It rides in the answer's body, so that it is free again when the last byte, or the client, is gone.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    _slot: OwnedSemaphorePermit,
+    taken: Arc<AtomicU32>,
+}
+
+impl Slots {
+    /// That many slots; how many are taken is told to whoever holds the counter too.
+    pub(crate) fn new(slots: usize, taken: Arc<AtomicU32>) -> Self {
+        Self { free: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))), taken }
+    }
+
+    /// Takes a slot; `None` = there is none. Nobody waits here: who is turned away at once can go elsewhere.
+    pub(crate) fn admit(&self) -> Option<Admission> {
+        let slot = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Some(Admission { _slot: slot, taken: Arc::clone(&self.taken) })
+    }
+
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_free_again_once_its_admission_is_gone() {
+        let slots = Slots::new(1, Arc::default());
+        let admission = slots.admit().unwrap();
+        assert_eq!(slots.taken(), 1);
+        assert!(slots.admit().is_none());
+        drop(admission);
+        assert_eq!(slots.taken(), 0);
+        assert!(slots.admit().is_some());
+    }
+}

@@ -1,0 +1,175 @@
+//! The data plane as one thing that is built, runs and stops. Everything it needs comes in; nothing is read from the environment.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::Uri;
+use metrics_exporter_prometheus::BuildError as MetricsError;
+use tokio::time::{interval, sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admit::Slots,
+    cache::{self, Cache},
+    config::{CacheOptions, Drain, Options},
+    drain::Connections,
+    health::Prober,
+    http::Door,
+    listen::{self, Listener},
+    live::Live,
+    metrics::Metrics,
+    sync::{ControlPlane, Replica, Vitals},
+};
+
+/// How often samples that nobody has asked for are summed up.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// A data plane, bound and ready to run.
+#[derive(Debug)]
+pub struct App {
+    listener: Listener,
+    door: Arc<Door>,
+    replica: Replica,
+    drain: Drain,
+}
+
+/// Why a data plane cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Provider keys would travel in the clear.
+    #[error(
+        "the control plane at {url} must be reached by https://, or by http:// on loopback: provider keys come from there"
+    )]
+    ControlPlane {
+        /// Its sync address.
+        url: Uri,
+    },
+    /// Its own address or certificate cannot be used.
+    #[error(transparent)]
+    Listen(#[from] listen::Error),
+    /// Its cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] cache::Unusable),
+    /// Its metrics cannot be kept.
+    #[error("the metrics cannot be set up")]
+    Metrics(#[from] MetricsError),
+}
+
+/// Why a data plane ended otherwise than by finishing what it had begun.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The grace time was over.
+    #[error("{connections} connections were cut when the grace time was over")]
+    Cut {
+        /// How many connections were left.
+        connections: usize,
+    },
+}
+
+impl App {
+    /// Binds the address and opens the cache. Nothing is answered before [`App::run`].
+    ///
+    /// # Errors
+    /// [`BuildError`] names the address, file or folder that cannot be used.
+    pub async fn build(options: Options) -> Result<Self, BuildError> {
+        let Options { listen, tls, control_plane, sync_ca, join_token, cache, replica_id, limits, drain } = options;
+        if !is_private(&control_plane) {
+            return Err(BuildError::ControlPlane { url: control_plane });
+        }
+        let control_plane = ControlPlane { url: control_plane, ca: sync_ca, join_token };
+        let listener = Listener::bind(listen, tls.as_ref(), limits).await?;
+        let cache = cache.map(|CacheOptions { dir, key }| Cache::open(dir, key)).transpose()?;
+        let (live, vitals) = (Arc::new(Live::new()), Vitals::default());
+        let door = Door {
+            live: Arc::clone(&live),
+            slots: Slots::new(limits.max_requests, Arc::clone(&vitals.in_flight)),
+            metrics: Arc::new(Metrics::new()?),
+            connections: Connections::default(),
+            vitals: vitals.clone(),
+            prober: Prober::default(),
+            limits,
+        };
+        let replica = Replica::new(replica_id, control_plane, live, cache, vitals);
+        Ok(Self { listener, door: Arc::new(door), replica, drain })
+    }
+
+    /// The address that was bound.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listener.local_addr()
+    }
+
+    /// Serves until told to stop; then turns traffic away, waits a while for load balancers to notice, closes the listener, and
+    /// lets what is under way finish. The configuration is followed to the end, so that a revoked key stays revoked.
+    ///
+    /// # Errors
+    /// [`RunError`] where not everything finished within the grace time.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        let Self { listener, door, replica, drain } = self;
+        let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+        tasks.spawn(replica.run(ended.clone()));
+        tasks.spawn(upkeep(Arc::clone(&door), ended.clone()));
+        let accepting = tasks.spawn(listener.accept(Arc::clone(&door), closing.clone()));
+
+        stop.cancelled().await;
+        tracing::info!(delay_ms = drain.delay.as_millis(), "draining");
+        door.vitals.draining.cancel();
+        sleep(drain.delay).await;
+        closing.cancel();
+        // A panic there has been reported, and there is nothing left to accept with.
+        drop(accepting.await);
+        let connections = door.connections.finish(drain).await;
+        ended.cancel();
+        tasks.close();
+        tasks.wait().await;
+        tracing::info!("stopped");
+        if connections == 0 { Ok(()) } else { Err(RunError::Cut { connections }) }
+    }
+}
+
+async fn upkeep(door: Arc<Door>, ended: CancellationToken) {
+    let mut ticks = interval(UPKEEP);
+    while ended.run_until_cancelled(ticks.tick()).await.is_some() {
+        door.metrics.upkeep();
+    }
+}
+
+/// Whether nobody else can listen in on what comes from there.
+fn is_private(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    match url.scheme_str() {
+        Some("https") => !host.is_empty(),
+        Some("http") => host == "localhost" || host.parse().is_ok_and(|host: IpAddr| host.is_loopback()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn provider_keys_travel_only_where_nobody_listens() {
+        for (url, expected) in [
+            ("http://127.0.0.1:9091", true),
+            ("http://127.8.8.8", true),
+            ("http://[::1]:9091", true),
+            ("http://localhost:9091", true),
+            ("https://control.example.com", true),
+            ("https://10.0.0.1:9091", true),
+            ("http://control.example.com", false),
+            ("http://10.0.0.1:9091", false),
+            ("http://localhost.example.com", false),
+            ("http://127.0.0.1.example.com", false),
+            ("ftp://127.0.0.1", false),
+            ("127.0.0.1:9091", false),
+            ("/sync", false),
+        ] {
+            assert_eq!(is_private(&url.parse().unwrap()), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Knows every connection, so that a stop disturbs none that can still finish. It knows nothing of what they carry.
+
+use std::future::Future;
+
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::config::Drain;
+
+/// The connections open.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connections {
+    tasks: TaskTracker,
+    winding_down: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl Connections {
+    /// Carries a connection to its end, or until it is cut. It is told when to finish what it has begun and begin nothing new.
+    pub(crate) fn spawn<F>(&self, carry: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let connection = carry(self.winding_down.clone());
+        let cut = self.cut.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = connection => {}
+                () = cut.cancelled() => {}
+            }
+        });
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Lets every connection finish within the grace time, then cuts those that are left. Returns how many were.
+    pub(crate) async fn finish(&self, drain: Drain) -> usize {
+        self.winding_down.cancel();
+        self.tasks.close();
+        if timeout(drain.grace, self.tasks.wait()).await.is_ok() {
+            return 0;
+        }
+        let left = self.tasks.len();
+        self.cut.cancel();
+        // Nothing waits for a task that does not yield.
+        drop(timeout(drain.hard_stop, self.tasks.wait()).await);
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{sync::oneshot, time::Instant};
+
+    use super::*;
+
+    const DRAIN: Drain =
+        Drain { delay: Duration::ZERO, grace: Duration::from_secs(300), hard_stop: Duration::from_secs(10) };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_finishes_in_time_is_not_cut() {
+        let connections = Connections::default();
+        let (finished, was_finished) = oneshot::channel();
+        connections.spawn(|winding_down| async move {
+            winding_down.cancelled().await;
+            tokio::time::sleep(Duration::from_secs(299)).await;
+            finished.send(()).unwrap();
+        });
+        assert_eq!(connections.count(), 1);
+        assert_eq!(connections.finish(DRAIN).await, 0);
+        was_finished.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_finish_is_cut_after_the_grace_time() {
+        let connections = Connections::default();
+        connections.spawn(|_| std::future::pending());
+        let started = Instant::now();
+        assert_eq!(connections.finish(DRAIN).await, 1);
+        assert_eq!(started.elapsed().as_secs(), 300);
+        assert_eq!(connections.count(), 0);
+    }
+}

@@ -1,0 +1,186 @@
+//! One request and its answer, from the door to the last byte. It is finished once, or dropped, which means that the client left.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header::CONTENT_LENGTH};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::{
+    admit::Admission,
+    errors::Error,
+    headers::{X_REQUEST_ID, X_SIGNALBOX_ATTEMPTS, X_SIGNALBOX_MODEL, X_SIGNALBOX_PROVIDER, X_SIGNALBOX_REVISION},
+    metrics::Metrics,
+    record::{Outcome, Record, RequestId},
+    reply::{Content, Interrupted, Reply},
+};
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// What is known of it so far.
+    pub(crate) record: Record,
+    metrics: Arc<Metrics>,
+    admission: Option<Admission>,
+    finished: bool,
+}
+
+/// The body of an answer, and the exchange that ends with it.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    content: Content,
+    /// The length, where it is known beforehand: nobody asks for more once that much was handed out.
+    length: Option<u64>,
+    exchange: Exchange,
+}
+
+impl Exchange {
+    /// Opened when the head of a request has been read.
+    pub(crate) fn open(request_id: RequestId, method: Method, metrics: Arc<Metrics>) -> Self {
+        Self { record: Record::new(request_id, method), metrics, admission: None, finished: false }
+    }
+
+    /// Keeps the slot until the end.
+    pub(crate) fn hold(&mut self, admission: Admission) {
+        self.admission = Some(admission);
+    }
+
+    /// Answers with an error. This is where it is logged, once, with its causes.
+    pub(crate) fn refuse(self, error: &Error) -> Response<Carried> {
+        let reply = error.reply();
+        if reply.status().is_server_error() {
+            tracing::warn!(error = %Chain(error), "request failed");
+        } else {
+            tracing::debug!(error = %Chain(error), "request rejected");
+        }
+        self.carry(reply)
+    }
+
+    /// Answers. The exchange ends with the body.
+    pub(crate) fn carry(mut self, reply: Reply) -> Response<Carried> {
+        let (mut head, mut content) = reply.into_parts();
+        self.record.status = Some(head.status);
+        self.sign(&mut head.headers);
+        if self.record.method == Method::HEAD {
+            if let Some(length) = content.size_hint().exact() {
+                head.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+            }
+            content = Content::Withheld;
+        }
+        let length = content.size_hint().exact();
+        let mut carried = Carried { content, length, exchange: self };
+        carried.finish_if_handed_out();
+        Response::from_parts(head, carried)
+    }
+
+    /// Names what happened, in every answer that is not a page of our own.
+    fn sign(&self, headers: &mut HeaderMap) {
+        let Record { request_id, revision, trail, .. } = &self.record;
+        headers.insert(X_REQUEST_ID, request_id.header());
+        if self.record.is_own() {
+            return;
+        }
+        if let Some(revision) = revision {
+            headers.insert(X_SIGNALBOX_REVISION, revision.get().into());
+        }
+        if let Some(provider) = &trail.provider {
+            insert_text(headers, X_SIGNALBOX_PROVIDER, provider.id.as_str());
+            headers.insert(X_SIGNALBOX_ATTEMPTS, trail.attempts.into());
+        }
+        if let Some(model) = &trail.model {
+            insert_text(headers, X_SIGNALBOX_MODEL, model);
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        if !std::mem::replace(&mut self.finished, true) && !self.record.is_own() {
+            let took = self.record.started.elapsed();
+            self.metrics.observe(&self.record, outcome, took);
+            self.record.log(outcome, took);
+        }
+    }
+}
+
+/// A text that no header may hold, such as one with a line feed, is left out.
+fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
+        headers.insert(name, value);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.finish(Outcome::Abandoned);
+    }
+}
+
+impl Carried {
+    fn finish_if_handed_out(&mut self) {
+        if self.length.is_some_and(|length| self.exchange.record.bytes_out >= length) {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        let outcome = match self.content.broken() {
+            Some(broken) => self.broke(broken),
+            None => self.exchange.record.status.map_or(Outcome::Abandoned, Outcome::of),
+        };
+        self.exchange.finish(outcome);
+    }
+
+    fn broke(&self, error: &dyn StdError) -> Outcome {
+        tracing::warn!(request.id = %self.exchange.record.request_id, error = %Chain(error), "answer broken off");
+        Outcome::Broken
+    }
+}
+
+impl Body for Carried {
+    type Data = Bytes;
+    type Error = Interrupted;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
+        let frame = ready!(Pin::new(&mut self.content).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                self.exchange.record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.finish_if_handed_out();
+            }
+            Some(Err(interrupted)) => {
+                let outcome = self.broke(interrupted);
+                self.exchange.finish(outcome);
+            }
+            None => self.finish(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+}
+
+/// An error with its causes, on one line.
+struct Chain<'e>(&'e dyn StdError);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

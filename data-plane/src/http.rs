@@ -1,0 +1,115 @@
+//! The door: every request comes in here and every answer leaves here. It names and records them and turns errors into answers;
+//! what they mean is decided behind it.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt as _;
+use http::{Request, Response, Version, header::CONNECTION, request::Parts};
+use tracing::Instrument as _;
+
+use crate::{
+    admit::Slots,
+    config::Limits,
+    drain::Connections,
+    errors::Error,
+    exchange::{Carried, Exchange},
+    framing,
+    health::Prober,
+    inbound::{Pace, RequestBody},
+    live::{Live, Snapshot},
+    metrics::Metrics,
+    mount,
+    openai::{self, models},
+    pages,
+    path::{Path, Place},
+    record::{Operation, RequestId},
+    reply::Reply,
+    sync::Vitals,
+};
+
+/// A request that was let in, and the snapshot that it keeps to its end.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Method, URL and headers.
+    pub(crate) head: Parts,
+    /// The body, of which nothing has been read.
+    pub(crate) body: RequestBody,
+    /// What it is judged and answered by.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// How long its body may take.
+    pub(crate) pace: Pace,
+}
+
+/// Everything that requests share.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// The configuration in force.
+    pub(crate) live: Arc<Live>,
+    /// The room there is.
+    pub(crate) slots: Slots,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// The connections open.
+    pub(crate) connections: Connections,
+    /// Whether the process is on its way out.
+    pub(crate) vitals: Vitals,
+    /// What is known of the upstreams' health.
+    pub(crate) prober: Prober,
+    /// What requests are held to.
+    pub(crate) limits: Limits,
+}
+
+impl Door {
+    /// Whether traffic is welcome.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.live.load().is_some() && !self.vitals.draining.is_cancelled()
+    }
+
+    /// Answers a request, whatever it is.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<RequestBody>) -> Response<Carried> {
+        let request_id = RequestId::new();
+        let version = request.version();
+        let span = tracing::info_span!("request", request.id = %request_id);
+        let mut response = Box::pin(self.record(request_id, request)).instrument(span).await;
+        if version == Version::HTTP_2 {
+            response.headers_mut().remove(CONNECTION);
+        }
+        response
+    }
+
+    async fn record(&self, request_id: RequestId, request: Request<RequestBody>) -> Response<Carried> {
+        let mut exchange = Exchange::open(request_id, request.method().clone(), Arc::clone(&self.metrics));
+        let answered = AssertUnwindSafe(self.dispatch(request, &mut exchange)).catch_unwind().await;
+        match answered.unwrap_or(Err(Error::Panicked)) {
+            Ok(reply) => exchange.carry(reply),
+            Err(error) => exchange.refuse(&error),
+        }
+    }
+
+    /// The router. It loads the snapshot, once: a request keeps the one that it started with.
+    async fn dispatch(&self, request: Request<RequestBody>, exchange: &mut Exchange) -> Result<Reply, Error> {
+        framing::check(&request, &self.limits)?;
+        let snapshot = self.live.load();
+        let (head, body) = request.into_parts();
+        let uri = head.uri.clone();
+        let path = Path::parse(uri.path())?;
+        let base = snapshot.as_ref().map_or("", |snapshot| &snapshot.runtime.settings().base_path);
+        let place = path.place(base);
+        exchange.record.operation = Operation::at(place);
+        if let Place::Page(page) = place {
+            return pages::show(self, page, &head, snapshot.as_ref()).await;
+        }
+        let snapshot = snapshot.ok_or(Error::NotReady)?;
+        exchange.record.revision = Some(snapshot.position.revision);
+        exchange.record.logged = snapshot.runtime.settings().request_log;
+        exchange.hold(self.slots.admit().ok_or(Error::Full)?);
+        let asked = Asked { head, body, snapshot, pace: self.limits.pace() };
+        match place {
+            Place::Models => models::list(&asked, exchange),
+            Place::Model(id) => models::get(&asked, id, exchange),
+            Place::Endpoint(endpoint) => openai::complete(asked, endpoint, exchange).await,
+            Place::Mount(segment, rest) => mount::pass(asked, (segment, rest), exchange).await,
+            Place::Nowhere | Place::Page(_) => Err(Error::Nowhere),
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! A connection's clocks, and a close that lets the last answer arrive. It sees bytes come and go and knows when requests are
+//! under way, nothing more.
+//!
+//! hyper's own header clock also runs while a kept connection is idle, and its closing drops what the client still sends, which
+//! can take the answer with it.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::task::AtomicWaker;
+use http_body::{Body, Frame, SizeHint};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+
+use crate::{config::Limits, errors};
+
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a closed connection goes on swallowing what the client still sends.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The requests under way on a connection.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    count: AtomicUsize,
+    idle: AtomicWaker,
+}
+
+/// One request under way.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Requests>);
+
+impl Requests {
+    /// One more.
+    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        UnderWay(Arc::clone(self))
+    }
+}
+
+impl UnderWay {
+    /// It is until the body of its answer is gone.
+    pub(super) fn until_end_of<B>(self, body: B) -> Tied<B> {
+        Tied { body, _under_way: self }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.wake();
+        }
+    }
+}
+
+/// A body during which a request is under way.
+#[derive(Debug)]
+pub(super) struct Tied<B> {
+    body: B,
+    _under_way: UnderWay,
+}
+
+impl<B: Body + Unpin> Body for Tied<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What the connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// The rest of a request's head, or of the beginning of the connection.
+    Head,
+    /// The next request.
+    Idle,
+    /// Nothing: a request is under way.
+    Busy,
+}
+
+/// A connection that is closed where a request's head comes too slowly or nothing comes for too long.
+#[derive(Debug)]
+pub(super) struct Paced<IO> {
+    io: IO,
+    requests: Arc<Requests>,
+    limits: Limits,
+    waiting: Waiting,
+    alarm: Pin<Box<Sleep>>,
+    /// Bytes of a request's head have come.
+    begun: bool,
+    protocol: Protocol,
+    /// The client has said that nothing more will come.
+    ended: bool,
+    lingering: bool,
+}
+
+/// Which HTTP it is, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    /// That much of the preface has come.
+    Unknown(usize),
+    Http1,
+    Http2,
+}
+
+impl Protocol {
+    fn after(self, bytes: &[u8]) -> Self {
+        let Self::Unknown(known) = self else { return self };
+        let expected = PREFACE.get(known..).unwrap_or_default();
+        if bytes.starts_with(expected) {
+            Self::Http2
+        } else if expected.starts_with(bytes) {
+            Self::Unknown(known + bytes.len())
+        } else {
+            Self::Http1
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
+    pub(super) fn new(io: IO, requests: Arc<Requests>, limits: Limits) -> Self {
+        Self {
+            io,
+            requests,
+            limits,
+            waiting: Waiting::Head,
+            alarm: Box::pin(sleep(limits.header_time)),
+            begun: false,
+            protocol: Protocol::Unknown(0),
+            ended: false,
+            lingering: false,
+        }
+    }
+
+    fn wait(&mut self, waiting: Waiting) {
+        self.waiting = waiting;
+        let clock = match waiting {
+            Waiting::Head => self.limits.header_time,
+            Waiting::Idle => self.limits.idle_time,
+            Waiting::Busy => return,
+        };
+        self.alarm.as_mut().reset(Instant::now() + clock);
+    }
+
+    /// Notices what the requests are doing.
+    fn observe_requests(&mut self, cx: &Context<'_>) {
+        self.requests.idle.register(cx.waker());
+        let busy = self.requests.count.load(Ordering::Acquire) > 0;
+        if busy {
+            self.wait(Waiting::Busy);
+        } else if self.waiting == Waiting::Busy {
+            self.begun = false;
+            self.wait(Waiting::Idle);
+        }
+    }
+
+    /// Notices that bytes have come.
+    fn observe_bytes(&mut self, bytes: &[u8]) {
+        let before = self.protocol;
+        self.protocol = before.after(bytes);
+        self.ended = bytes.is_empty();
+        self.begun = true;
+        if self.protocol == Protocol::Http2 {
+            // Whatever comes between requests is no head: pings, settings, window updates.
+            if before != self.protocol {
+                self.wait(Waiting::Idle);
+            }
+        } else if self.waiting == Waiting::Idle && !bytes.is_empty() {
+            self.wait(Waiting::Head);
+        }
+    }
+
+    /// The clock has run out: says so where somebody is in the middle of saying something, and closes.
+    fn give_up(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.waiting == Waiting::Head && self.begun && self.protocol != Protocol::Http2 {
+            // Whoever does not take even this much at once will not get it.
+            let _ = Pin::new(&mut self.io).poll_write(cx, &errors::header_timeout())?;
+            let _ = Pin::new(&mut self.io).poll_flush(cx)?;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        // As if the client had closed.
+        Ok(())
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 4096];
+        while !self.ended {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) => self.ended = buffer.filled().is_empty(),
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return self.alarm.as_mut().poll(cx),
+            }
+            // However fast it sends.
+            if self.alarm.is_elapsed() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.observe_requests(cx);
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.io).poll_read(cx, buffer) {
+            Poll::Ready(read) => {
+                this.observe_bytes(buffer.filled().get(before..).unwrap_or_default());
+                Poll::Ready(read)
+            }
+            Poll::Pending if this.waiting == Waiting::Busy => Poll::Pending,
+            Poll::Pending => {
+                ready!(this.alarm.as_mut().poll(cx));
+                Poll::Ready(this.give_up(cx))
+            }
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    /// Closes our side, then swallows what the client still sends: a close over unread bytes is a reset, and a reset can overtake
+    /// the answer.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.lingering {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            this.lingering = true;
+            this.alarm.as_mut().reset(Instant::now() + LINGER);
+        }
+        ready!(this.poll_linger(cx));
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,138 @@
+//! The OpenAI API: the rooms of a request in their order. Each `?` leads to an answer, and no room knows the next.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use http::{
+    HeaderMap, Method,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
+use signalbox_routing::{Endpoint, Request};
+use tokio::time::Instant;
+
+use crate::{
+    attempt::{self, Call},
+    auth::{self, Caller},
+    errors::Error,
+    exchange::Exchange,
+    headers::{self, X_STAINLESS_READ_TIMEOUT},
+    http::Asked,
+    inbound::Inbound,
+    reply::{self, Reply},
+};
+
+pub(crate) mod envelope;
+pub(crate) mod models;
+
+use envelope::Envelope;
+
+/// Why a body is not read, judged by its headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Media {
+    /// It is not said to be JSON.
+    #[error("the request's content type is not application/json")]
+    Type,
+    /// It is compressed.
+    #[error("the request has a content encoding")]
+    Encoding,
+}
+
+/// Carries a request with a model to whoever serves it.
+///
+/// # Errors
+/// Whatever ends it before an upstream's answer is committed.
+pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Exchange) -> Result<Reply, Error> {
+    let Asked { mut head, body, snapshot, pace } = asked;
+    if head.method != Method::POST {
+        return Err(Error::Method { allow: "POST" });
+    }
+    let caller = Caller::identify(&snapshot.runtime, &head.headers, head.uri.query(), now_ms())?;
+    exchange.record.client_key = Some(Arc::clone(caller.key()));
+    check_media(&head.headers)?;
+    let body = Inbound::new(body, snapshot.runtime.settings().max_request_bytes, pace)?.collect().await?;
+    let envelope = Envelope::parse(&body)?;
+    let requested_model: Arc<str> = envelope.model.as_ref().into();
+    exchange.record.model = Some(Arc::clone(&requested_model));
+    exchange.record.stream = envelope.stream;
+    let request = Request { key: Some(caller.key()), model: &requested_model, endpoint, seed: fastrand::u64(..) };
+    let plan = snapshot.runtime.plan(&request)?;
+    let deadline = deadline(&head.headers, exchange.record.started);
+    headers::clean_request(&mut head.headers);
+    let call = Call {
+        endpoint,
+        method: head.method,
+        query: auth::strip_query(head.uri.query()).map(Cow::into_owned).map(String::into_boxed_str),
+        headers: head.headers,
+        model_span: envelope.model_span,
+        stream: envelope.stream,
+        body,
+        requested_model,
+        deadline,
+    };
+    let won = attempt::run(&snapshot.upstreams, plan, call, &mut exchange.record.trail).await?;
+    Ok(reply::of_won(won))
+}
+
+/// Milliseconds since the Unix epoch, for what expires.
+pub(crate) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+fn check_media(headers: &HeaderMap) -> Result<(), Media> {
+    let essence = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split(|byte| *byte == b';').next());
+    if !essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"application/json")) {
+        return Err(Media::Type);
+    }
+    let plain =
+        headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if plain { Ok(()) } else { Err(Media::Encoding) }
+}
+
+/// When the client stops waiting, as the OpenAI SDKs say.
+fn deadline(headers: &HeaderMap, started: Instant) -> Option<Instant> {
+    let seconds: f64 = headers.get(X_STAINLESS_READ_TIMEOUT)?.to_str().ok()?.parse().ok()?;
+    started.checked_add(Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_plain_json_is_read() {
+        for (content_type, encoding, expected) in [
+            (Some("application/json"), None, Ok(())),
+            (Some("Application/JSON; charset=utf-8"), Some("identity"), Ok(())),
+            (Some("application/json"), Some("gzip"), Err(Media::Encoding)),
+            (Some("application/jsonp"), None, Err(Media::Type)),
+            (Some("text/plain"), None, Err(Media::Type)),
+            (Some("multipart/form-data; boundary=x"), None, Err(Media::Type)),
+            (None, None, Err(Media::Type)),
+        ] {
+            let mut headers = HeaderMap::new();
+            content_type.map(|value| headers.insert(CONTENT_TYPE, HeaderValue::from_static(value)));
+            encoding.map(|value| headers.insert(CONTENT_ENCODING, HeaderValue::from_static(value)));
+            assert_eq!(check_media(&headers), expected, "{content_type:?} {encoding:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clients_deadline_counts_from_the_start() {
+        let started = Instant::now();
+        for (value, expected) in [
+            ("600", Some(600.0)),
+            ("0.5", Some(0.5)),
+            ("0", None),
+            ("-1", None),
+            ("NaN", None),
+            ("inf", None),
+            ("1e300", None),
+            ("soon", None),
+        ] {
+            let headers = HeaderMap::from_iter([(X_STAINLESS_READ_TIMEOUT, HeaderValue::from_static(value))]);
+            let expected = expected.map(|seconds| started + Duration::from_secs_f64(seconds));
+            assert_eq!(deadline(&headers, started), expected, "{value}");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The few fields of a request's body that the gateway acts on, read where they are. Every other byte is left alone.
+
+use std::{borrow::Cow, fmt, ops::Range};
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Longest model name in bytes.
+pub(crate) const MAX_MODEL_BYTES: usize = 512;
+
+/// What the gateway reads of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Envelope<'b> {
+    /// The model that the client asks for.
+    pub(crate) model: Cow<'b, str>,
+    /// Where its JSON string is in the body, quotes included.
+    pub(crate) model_span: Range<usize>,
+    /// Whether a stream is asked for.
+    pub(crate) stream: bool,
+}
+
+/// The fields that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// `model`
+    Model,
+    /// `stream`
+    Stream,
+}
+
+/// Why a body is no request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Not UTF-8 (RFC 8259, section 8.1).
+    #[error("the body is not UTF-8")]
+    Encoding(#[source] std::str::Utf8Error),
+    /// Not JSON, or nested more than 128 levels deep.
+    #[error("the body is not acceptable JSON")]
+    Json(#[source] serde_json::Error),
+    /// JSON, but no object.
+    #[error("the body is not a JSON object")]
+    NotAnObject,
+    /// A field that must be there is not.
+    #[error("`{0}` is missing")]
+    Missing(Field),
+    /// A field is there twice, or in another case: an upstream might act on the one that was not judged.
+    #[error("`{0}` is there more than once")]
+    Repeated(Field),
+    /// A field is of another type than it must be.
+    #[error("`{0}` is of the wrong type")]
+    Type(Field),
+    /// A model name that nothing can be called.
+    #[error("the model's name is empty or longer than {MAX_MODEL_BYTES} bytes")]
+    ModelLength,
+}
+
+impl Field {
+    /// Its key.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Stream => "stream",
+        }
+    }
+
+    // Some upstreams match keys whatever their case.
+    fn of_key(key: &str) -> Option<Self> {
+        [Self::Model, Self::Stream].into_iter().find(|field| field.as_str().eq_ignore_ascii_case(key))
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl<'b> Envelope<'b> {
+    /// Reads a request's body.
+    ///
+    /// # Errors
+    /// [`Error`] where the body is not what every upstream would read in the same way.
+    pub(crate) fn parse(body: &'b [u8]) -> Result<Self, Error> {
+        let text = std::str::from_utf8(body).map_err(Error::Encoding)?;
+        let found: Found<'b> = read(text)?;
+        let raw = found.model.ok_or(Error::Missing(Field::Model))?.get();
+        let model: Text<'b> = serde_json::from_str(raw).map_err(|_| Error::Type(Field::Model))?;
+        if model.0.is_empty() || model.0.len() > MAX_MODEL_BYTES {
+            return Err(Error::ModelLength);
+        }
+        let stream: Option<bool> = match found.stream {
+            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| Error::Type(Field::Stream))?,
+            None => None,
+        };
+        let start = raw.as_ptr().addr() - text.as_ptr().addr();
+        Ok(Self { model: model.0, model_span: start..start + raw.len(), stream: stream.unwrap_or(false) })
+    }
+}
+
+/// A string that is borrowed where it holds no escapes.
+#[derive(serde::Deserialize)]
+struct Text<'b>(#[serde(borrow)] Cow<'b, str>);
+
+/// The fields as they are written.
+#[derive(Default)]
+struct Found<'b> {
+    model: Option<&'b RawValue>,
+    stream: Option<&'b RawValue>,
+    repeated: Option<Field>,
+}
+
+fn read(text: &str) -> Result<Found<'_>, Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let found = deserializer.deserialize_map(TopLevel).and_then(|found| deserializer.end().map(|()| found));
+    match found {
+        Ok(Found { repeated: Some(field), .. }) => Err(Error::Repeated(field)),
+        Ok(found) => Ok(found),
+        Err(error) if error.is_data() => Err(Error::NotAnObject),
+        Err(error) => Err(Error::Json(error)),
+    }
+}
+
+struct TopLevel;
+
+impl<'b> Visitor<'b> for TopLevel {
+    type Value = Found<'b>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'b>>(self, mut map: A) -> Result<Found<'b>, A::Error> {
+        let mut found = Found::default();
+        while let Some(Text(key)) = map.next_key()? {
+            let Some(field) = Field::of_key(&key) else {
+                map.next_value_seed(Nested)?;
+                continue;
+            };
+            let value: &RawValue = map.next_value()?;
+            let place = match field {
+                Field::Model => &mut found.model,
+                Field::Stream => &mut found.stream,
+            };
+            if place.replace(value).is_some() || key != field.as_str() {
+                found.repeated = Some(field);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A value that is checked but not kept. Unlike [`IgnoredAny`], it counts the depth: past 128 levels serde_json gives up.
+struct Nested;
+
+impl<'b> DeserializeSeed<'b> for Nested {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'b>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'b> Visitor<'b> for Nested {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'b>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'b>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key::<IgnoredAny>()?.is_some() {
+            map.next_value_seed(Self)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn error(body: &str) -> String {
+        let error = Envelope::parse(body.as_bytes()).unwrap_err();
+        format!("{error:?}").split('(').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_request_is_read_where_it_is() {
+        let body = r#" {"messages":[{"role":"user","content":"\"model\":\"x\""}], "model" : "gpt-4o" ,"stream":true} "#;
+        let envelope = Envelope::parse(body.as_bytes()).unwrap();
+        assert_eq!(envelope.model, "gpt-4o");
+        assert!(matches!(envelope.model, Cow::Borrowed(_)));
+        assert_eq!(&body[envelope.model_span], r#""gpt-4o""#);
+        assert!(envelope.stream);
+    }
+
+    #[test]
+    fn an_escaped_model_is_read_as_the_upstream_reads_it() {
+        let body = r#"{"mod\u0065l":"a\/b","stream":null}"#;
+        let envelope = Envelope::parse(body.as_bytes()).unwrap();
+        assert_eq!(envelope.model, "a/b");
+        assert_eq!(&body[envelope.model_span], r#""a\/b""#);
+        assert!(!envelope.stream);
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_for_what_it_is() {
+        for (body, expected) in [
+            ("", "Json"),
+            ("{", "Json"),
+            (r#"{"model":"a"} x"#, "Json"),
+            (r#"{"model":"a",}"#, "Json"),
+            (r#"{"model":"a","x":NaN}"#, "Json"),
+            (r#"{"model":"a","x":"\ud800"}"#, "Json"),
+            ("\u{feff}{}", "Json"),
+            ("[]", "NotAnObject"),
+            ("null", "NotAnObject"),
+            (r#""model""#, "NotAnObject"),
+            ("{}", "Missing"),
+            (r#"{"model":null}"#, "Type"),
+            (r#"{"model":1}"#, "Type"),
+            (r#"{"model":["a"]}"#, "Type"),
+            (r#"{"model":"\ud800"}"#, "Type"),
+            (r#"{"model":""}"#, "ModelLength"),
+            (r#"{"model":"a","model":"b"}"#, "Repeated"),
+            (r#"{"model":"a","model":"a"}"#, "Repeated"),
+            (r#"{"model":"a","mod\u0065l":"b"}"#, "Repeated"),
+            (r#"{"model":"a","MODEL":"b"}"#, "Repeated"),
+            (r#"{"model":"a","stream":true,"stream":false}"#, "Repeated"),
+            (r#"{"model":"a","stream":"yes"}"#, "Type"),
+        ] {
+            assert_eq!(error(body), expected, "{body}");
+        }
+        assert!(matches!(Envelope::parse(b"{\"model\":\"\xff\"}"), Err(Error::Encoding(_))));
+        let long = format!(r#"{{"model":"{}"}}"#, "a".repeat(MAX_MODEL_BYTES + 1));
+        assert_eq!(error(&long), "ModelLength");
+    }
+
+    #[test]
+    fn a_model_within_a_nested_object_is_nobodys_business() {
+        let body = br#"{"tools":[{"model":"x","model":1}],"model":"a"}"#;
+        assert_eq!(Envelope::parse(body).unwrap().model, "a");
+    }
+
+    #[test]
+    fn the_depth_is_limited_to_128() {
+        let nested =
+            |levels: usize| format!(r#"{{"model":"a","x":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1));
+        assert!(Envelope::parse(nested(127).as_bytes()).is_ok());
+        assert_eq!(error(&nested(129)), "Json");
+        assert_eq!(error(&nested(100_000)), "Json");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic(body: Vec<u8>) {
+            let _ = Envelope::parse(&body);
+        }
+
+        #[test]
+        fn the_span_is_the_models_own_token(model in ".{1,40}", before in ".{0,20}", stream: bool) {
+            let token = serde_json::to_string(&model).unwrap();
+            let body = format!(r#"{{{}: [1, {{}}], "model":{token}, "stream": {stream}}}"#, serde_json::to_string(&format!("x{before}")).unwrap());
+            let envelope = Envelope::parse(body.as_bytes()).unwrap();
+            prop_assert_eq!(&envelope.model, &model);
+            prop_assert_eq!(&body[envelope.model_span], token);
+            prop_assert_eq!(envelope.stream, stream);
+        }
+    }
+}

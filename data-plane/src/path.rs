@@ -1,0 +1,320 @@
+//! Where a request points: a path is brought into one normal form, and only that form is matched and passed on. It knows the
+//! gateway's own paths, not what is behind them.
+
+use std::borrow::Cow;
+
+use signalbox_routing::Endpoint;
+
+/// A path in its normal form (RFC 3986, section 6.2.2): what need not be escaped is not, and other escapes are in upper case.
+/// It begins with a slash and has no segment that is empty (but for the last), `.` or `..`, however it may be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Path<'a>(Cow<'a, str>);
+
+/// Why a path has no normal form that could be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    /// Not a path at all, such as `*`.
+    #[error("the path does not begin with a slash")]
+    NotAbsolute,
+    /// A percent sign without two hexadecimal digits.
+    #[error("the path has a broken percent escape")]
+    Escape,
+    /// A control character, a backslash, or anything beyond ASCII that is not escaped.
+    #[error("the path has a character that must be escaped, or must not be there at all")]
+    Character,
+    /// A segment that would lead elsewhere.
+    #[error("the path has a `.` or `..` segment")]
+    Dot,
+    /// Two slashes in a row.
+    #[error("the path has an empty segment")]
+    Empty,
+}
+
+/// The gateway's own pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// `/`
+    About,
+    /// `/health`
+    Health,
+    /// `/healthz`
+    Alive,
+    /// `/readyz`
+    Ready,
+    /// `/metrics`
+    Metrics,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place<'p> {
+    /// One of the gateway's own pages.
+    Page(Page),
+    /// `/v1/models`
+    Models,
+    /// `/v1/models/{id}`, the id still escaped.
+    Model(&'p str),
+    /// An endpoint that carries a model.
+    Endpoint(Endpoint),
+    /// Below `/v1`, but nothing of ours.
+    Nowhere,
+    /// Possibly a route's: the first segment, and the rest with its leading slash.
+    Mount(&'p str, &'p str),
+}
+
+impl<'a> Path<'a> {
+    /// Normalises a path.
+    ///
+    /// # Errors
+    /// [`Error`] where it could mean one thing here and another upstream.
+    pub(crate) fn parse(raw: &'a str) -> Result<Self, Error> {
+        if !raw.starts_with('/') {
+            return Err(Error::NotAbsolute);
+        }
+        if raw.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'\\') {
+            return Err(Error::Character);
+        }
+        let path = if raw.contains('%') { Cow::Owned(unescape(raw)?) } else { Cow::Borrowed(raw) };
+        check_segments(&path)?;
+        Ok(Self(path))
+    }
+
+    /// What is there, seen from below the base path, which may be left out.
+    pub(crate) fn place(&self, base: &str) -> Place<'_> {
+        let whole = self.0.as_ref();
+        let below = strip_segments(whole, base).unwrap_or(whole);
+        match below {
+            "" | "/" => return Place::Page(Page::About),
+            "/health" => return Place::Page(Page::Health),
+            "/healthz" => return Place::Page(Page::Alive),
+            "/readyz" => return Place::Page(Page::Ready),
+            "/metrics" => return Place::Page(Page::Metrics),
+            _ => {}
+        }
+        // A base path that holds the version leaves nothing of it for clients to write.
+        let api = if base.ends_with("/v1") { Some(below) } else { strip_segments(below, "/v1") };
+        match api.map(in_api) {
+            Some(place) => place,
+            None => mount(below),
+        }
+    }
+}
+
+fn in_api(path: &str) -> Place<'_> {
+    match path.strip_prefix("/models") {
+        Some("") => return Place::Models,
+        Some(rest) => {
+            if let Some(id) = rest.strip_prefix('/').filter(|id| !id.is_empty()) {
+                return Place::Model(id);
+            }
+        }
+        None => {}
+    }
+    Endpoint::from_path(path).map_or(Place::Nowhere, Place::Endpoint)
+}
+
+fn mount(path: &str) -> Place<'_> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let (segment, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+    Place::Mount(segment, rest)
+}
+
+/// The path without the prefix, which must end where a segment does.
+fn strip_segments<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Decodes the escapes of unreserved characters and writes the others in upper case.
+fn unescape(raw: &str) -> Result<String, Error> {
+    let mut path = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((plain, escape)) = rest.split_once('%') {
+        let digits = escape.get(..2).ok_or(Error::Escape)?;
+        // `from_str_radix` alone would take a sign for a digit.
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(Error::Escape);
+        }
+        let byte = u8::from_str_radix(digits, 16).map_err(|_| Error::Escape)?;
+        rest = escape.get(2..).unwrap_or_default();
+        path.push_str(plain);
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
+            byte if byte.is_ascii_control() => return Err(Error::Character),
+            b'%' if hides_a_separator(rest) => return Err(Error::Escape),
+            _ => {
+                path.push('%');
+                path.push_str(&digits.to_ascii_uppercase());
+            }
+        }
+    }
+    path.push_str(rest);
+    Ok(path)
+}
+
+/// What a part of a normal path stands for; `None` = not UTF-8.
+pub(crate) fn decode(escaped: &str) -> Option<Cow<'_, str>> {
+    let Some((plain, rest)) = escaped.split_once('%') else { return Some(Cow::Borrowed(escaped)) };
+    let mut bytes = plain.as_bytes().to_vec();
+    for escape in rest.split('%') {
+        bytes.push(u8::from_str_radix(escape.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(escape.get(2..)?.as_bytes());
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+/// Whether what follows an escaped percent sign would become a dot or a slash for whoever decodes more than once.
+fn hides_a_separator(mut rest: &str) -> bool {
+    while let Some(deeper) = rest.strip_prefix("25") {
+        rest = deeper;
+    }
+    rest.get(..2).is_some_and(|digits| ["2e", "2f", "5c"].iter().any(|hidden| digits.eq_ignore_ascii_case(hidden)))
+}
+
+/// Refuses segments that lead elsewhere. An escaped slash or backslash counts as a separator, since the upstream may take it for one.
+fn check_segments(path: &str) -> Result<(), Error> {
+    let mut segments =
+        path.split('/').flat_map(|segment| segment.split("%2F")).flat_map(|segment| segment.split("%5C"));
+    // What is before the leading slash.
+    segments.next();
+    let mut segments = segments.peekable();
+    while let Some(segment) = segments.next() {
+        // Some servers cut a segment at its first semicolon.
+        let name = segment.split(';').next().unwrap_or(segment);
+        if name == "." || name == ".." {
+            return Err(Error::Dot);
+        }
+        if segment.is_empty() && segments.peek().is_some() {
+            return Err(Error::Empty);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place(path: &str, base: &str) -> String {
+        Path::parse(path).map_or_else(|error| format!("{error:?}"), |path| format!("{:?}", path.place(base)))
+    }
+
+    #[test]
+    fn our_own_paths_are_found_with_and_without_the_base_path() {
+        for (path, expected) in [
+            ("/", "Page(About)"),
+            ("/health", "Page(Health)"),
+            ("/healthz", "Page(Alive)"),
+            ("/readyz", "Page(Ready)"),
+            ("/metrics", "Page(Metrics)"),
+            ("/v1/models", "Models"),
+            ("/v1/models/openai/gpt-4o", r#"Model("openai/gpt-4o")"#),
+            ("/v1/models/openai%2fgpt:4o", r#"Model("openai%2Fgpt:4o")"#),
+            ("/v1/chat/completions", "Endpoint(ChatCompletions)"),
+            ("/%76%31/embeddings", "Endpoint(Embeddings)"),
+            ("/v1", "Nowhere"),
+            ("/v1/", "Nowhere"),
+            ("/v1/chat", "Nowhere"),
+            ("/v1/chat%2Fcompletions", "Nowhere"),
+            ("/v1/models/", "Nowhere"),
+            ("/v1/modelsx", "Nowhere"),
+            ("/openai", r#"Mount("openai", "")"#),
+            ("/openai/", r#"Mount("openai", "/")"#),
+            ("/openai/v1/chat/completions", r#"Mount("openai", "/v1/chat/completions")"#),
+            ("/v10/models", r#"Mount("v10", "/models")"#),
+        ] {
+            assert_eq!(place(path, ""), expected, "{path}");
+            assert_eq!(place(path, "/api/llm"), expected, "{path}, left out");
+            assert_eq!(place(&format!("/api/llm{path}"), "/api/llm"), expected, "{path}, below the base path");
+        }
+    }
+
+    #[test]
+    fn a_base_path_ends_where_a_segment_does() {
+        assert_eq!(place("/api/llmx/v1/models", "/api/llm"), r#"Mount("api", "/llmx/v1/models")"#);
+        assert_eq!(place("/api/llm", "/api/llm"), "Page(About)");
+    }
+
+    #[test]
+    fn a_base_path_may_hold_the_version() {
+        assert_eq!(place("/v1/models", "/v1"), "Models");
+        assert_eq!(place("/models", "/v1"), "Models");
+        assert_eq!(place("/openai/v1/chat/completions", "/openai/v1"), "Endpoint(ChatCompletions)");
+    }
+
+    #[test]
+    fn nothing_leaves_a_mount() {
+        for path in [
+            "*",
+            "",
+            "v1/models",
+            "/v1/../admin/x",
+            "/openai/..",
+            "/openai/.",
+            "/openai/./x",
+            "/openai/%2e%2e/admin",
+            "/openai/%2E./admin",
+            "/openai/.%2e/admin",
+            "/openai/..%2fadmin",
+            "/openai/..%5cadmin",
+            "/openai/%252e%252e/admin",
+            "/openai/%25252e%25252e/admin",
+            "/openai/..%252fadmin",
+            "/openai/..;/admin",
+            "/openai//admin",
+            "//openai/admin",
+            "/openai/%2f%2fadmin",
+            "/openai\\..\\admin",
+            "/openai/%00",
+            "/openai/%0d%0aX-Evil:1",
+            "/openai/%7f",
+            "/openai/%",
+            "/openai/%4",
+            "/openai/%zz",
+            "/openai/%+1",
+            "/openai/é",
+            "/openai/a b",
+        ] {
+            assert!(Path::parse(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_harmless_goes_on_in_its_normal_form() {
+        for (raw, expected) in [
+            ("/openai/a%2fb", "/openai/a%2Fb"),
+            ("/openai/%41%7e", "/openai/A~"),
+            ("/openai/100%25", "/openai/100%25"),
+            ("/openai/...", "/openai/..."),
+            ("/openai/a..b", "/openai/a..b"),
+            ("/openai/a;b=c", "/openai/a;b=c"),
+            ("/openai/%C3%A9", "/openai/%C3%A9"),
+        ] {
+            assert_eq!(Path::parse(raw).unwrap().0, expected);
+        }
+    }
+
+    #[test]
+    fn a_models_id_is_decoded() {
+        for (escaped, expected) in [
+            ("openai/gpt-4o", Some("openai/gpt-4o")),
+            ("openai%2Fgpt:4o", Some("openai/gpt:4o")),
+            ("Claude%204-Default%25", Some("Claude 4-Default%")),
+            ("%C3%A9", Some("é")),
+            ("%C3", None),
+        ] {
+            assert_eq!(decode(escaped).as_deref(), expected, "{escaped}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_form_is_its_own_normal_form(raw in "/[a-c./%25fFeE;]{0,24}") {
+            if let Ok(path) = Path::parse(&raw) {
+                prop_assert_eq!(Path::parse(&path.0), Ok(path.clone()));
+                prop_assert!(!path.0.split('/').any(|segment| segment == ".."));
+            }
+        }
+    }
+}
