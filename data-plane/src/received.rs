@@ -7,6 +7,10 @@ use signalbox_proto::sync::v1 as sync;
 use signalbox_routing::{Change, Digest, Position, Resource, ResourceName, Revision};
 
 mod bundle;
+#[cfg(test)]
+pub(crate) mod history;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use bundle::{Encoding, MAX_DECODED_BYTES, Undecodable, decode};
 
