@@ -68,3 +68,6 @@ pub(crate) async fn run(upstreams: &Upstreams, plan: Plan, call: Call, trail: &m
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use signalbox_routing::{Credential, Id, Profile, Provider, ResourceName, Runtime};
+use signalbox_routing::{Credential, Id, Profile, Provider, ResourceName, Route, Runtime};
 
 use crate::credentials::{Member, Pool};
 
@@ -16,8 +16,7 @@ mod openai;
 mod secret;
 
 pub(crate) use call::Call;
-pub(crate) use client::Client;
-pub use client::Transport;
+pub(crate) use client::{Client, Transport};
 pub(crate) use openai::{Event, Kind, clean_answer, request};
 
 /// Everything that the requests of one revision go out through. Cheap to clone.
@@ -64,13 +63,21 @@ impl Upstreams {
     /// What the runtime needs, taking over from before what is still needed. Reads secret files, so it blocks.
     #[must_use]
     pub fn advance(runtime: &Runtime, previous: Option<&Self>) -> (Self, Vec<Unusable>) {
+        Self::gather(runtime.providers(), runtime.routes(), previous)
+    }
+
+    pub(crate) fn gather<'a>(
+        providers: impl Iterator<Item = &'a Arc<Provider>>,
+        routes: impl Iterator<Item = &'a Arc<Route>>,
+        previous: Option<&Self>,
+    ) -> (Self, Vec<Unusable>) {
         let mut unusable = Vec::new();
         let mut next = Self::default();
-        for provider in runtime.providers() {
+        for provider in providers {
             next.take_pool(provider, previous, &mut unusable);
             next.take_client(&provider.profile, previous, || ResourceName::provider(&provider.id), &mut unusable);
         }
-        for route in runtime.routes() {
+        for route in routes {
             next.take_client(&route.profile, previous, || ResourceName::route(&route.id), &mut unusable);
         }
         (next, unusable)
@@ -127,3 +134,6 @@ fn member(credential: &Arc<Credential>) -> Result<Member, UnusableCause> {
     let header = openai::authorization(&secret).map_err(|_| UnusableCause::Header)?;
     Ok(Member { credential: Arc::clone(credential), secret, header })
 }
+
+#[cfg(test)]
+mod tests;
