@@ -14,13 +14,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admit::Slots,
     cache::{self, Cache},
-    config::{CacheOptions, Drain, Options},
     drain::Connections,
     health::Prober,
     http::Door,
     listen::{self, Listener},
     live::Live,
     metrics::Metrics,
+    options::{CacheOptions, Drain, Options},
     sync::{ControlPlane, Replica, Vitals},
 };
 
@@ -56,6 +56,18 @@ pub enum BuildError {
     /// Its metrics cannot be kept.
     #[error("the metrics cannot be set up")]
     Metrics(#[from] MetricsError),
+}
+
+impl BuildError {
+    /// Whether trying again with the same options is of no use.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::ControlPlane { .. } => true,
+            Self::Listen(error) => error.is_configuration(),
+            Self::Cache(_) | Self::Metrics(_) => false,
+        }
+    }
 }
 
 /// Why a data plane ended otherwise than by finishing what it had begun.

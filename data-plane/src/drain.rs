@@ -5,7 +5,7 @@ use std::future::Future;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::config::Drain;
+use crate::options::Drain;
 
 /// The connections open.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,7 @@ use http::{
     uri::Authority,
 };
 
-use crate::config::Limits;
+use crate::options::Limits;
 
 /// Why a request is not looked into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,6 @@ use tracing::Instrument as _;
 
 use crate::{
     admit::Slots,
-    config::Limits,
     drain::Connections,
     errors::Error,
     exchange::{Carried, Exchange},
@@ -20,6 +19,7 @@ use crate::{
     metrics::Metrics,
     mount,
     openai::{self, models},
+    options::Limits,
     pages,
     path::{Path, Place},
     record::{Operation, RequestId},

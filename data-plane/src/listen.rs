@@ -20,8 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Limits, Tls},
     http::Door,
+    options::{Limits, Tls},
 };
 
 mod paced;
@@ -47,7 +47,7 @@ pub(crate) struct Listener {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address is taken, or not this machine's.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}: choose another address with --listen")]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -65,6 +65,15 @@ pub enum Error {
     /// The certificate and its key cannot be used together.
     #[error("the TLS certificate and key cannot be used")]
     Tls(#[source] rustls::Error),
+}
+
+impl Error {
+    pub(crate) fn is_configuration(&self) -> bool {
+        match self {
+            Self::Bind { source, .. } => source.kind() != io::ErrorKind::AddrInUse,
+            Self::Pem { .. } | Self::Tls(_) => true,
+        }
+    }
 }
 
 impl Listener {

@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use crate::{config::Limits, errors};
+use crate::{errors, options::Limits};
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -10,7 +10,7 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 
 use super::Error;
-use crate::config::Tls;
+use crate::options::Tls;
 
 /// Accepts with the certificate, offering HTTP/2 before HTTP/1.1.
 pub(super) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, Error> {

@@ -1,0 +1,92 @@
+//! The program `signalbox-data-plane`: reads its options, starts what they say, and turns what happens into an exit code.
+
+use std::{io, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use signalbox_data_plane::{App, BuildError};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+mod config;
+
+use config::{Cli, Command, Healthcheck, Log, LogFormat, Serve};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit codes besides clap's 2 for wrong usage; 78 is `EX_CONFIG` of sysexits.h.
+const FAILED: u8 = 1;
+const BAD_CONFIGURATION: u8 = 78;
+
+/// How long a health check waits: less than whoever runs it does.
+const HEALTHCHECK_PATIENCE: Duration = Duration::from_secs(3);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Cli { log, command } = Cli::parse();
+    start_log(&log);
+    let done = match command {
+        Command::Serve(options) => serve(options).await,
+        Command::Healthcheck(options) => healthcheck(options).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(if is_configuration(&error) { BAD_CONFIGURATION } else { FAILED })
+        }
+    }
+}
+
+fn start_log(log: &Log) {
+    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(EnvFilter::new(&log.log_level));
+    match log.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+async fn serve(options: Serve) -> anyhow::Result<()> {
+    let options = options.prepare()?;
+    let (replica_id, control_plane, tls) =
+        (options.replica_id.clone(), options.control_plane.clone(), options.tls.is_some());
+    let app = App::build(options).await?;
+    let stop = CancellationToken::new();
+    stop_on_signal(stop.clone())?;
+    tracing::info!(clients = %app.local_addr(), tls, %control_plane, replica_id, "serving");
+    Ok(app.run(stop).await?)
+}
+
+/// The first SIGTERM or SIGINT drains, the second does not wait.
+fn stop_on_signal(stop: CancellationToken) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            if stop.is_cancelled() {
+                std::process::exit(FAILED.into());
+            }
+            tracing::info!("draining; a second signal stops at once");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+async fn healthcheck(options: Healthcheck) -> anyhow::Result<()> {
+    let url = format!("{}/readyz", options.url.trim_end_matches('/'));
+    // The certificate is for the clients' name, which is not the one that a check from within uses; nothing secret is sent.
+    let client =
+        reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true).timeout(HEALTHCHECK_PATIENCE);
+    let answer = client.build()?.get(&url).send().await.context("no answer")?;
+    anyhow::ensure!(answer.status().is_success(), "{url} answered {}", answer.status());
+    Ok(())
+}
+
+/// Whether trying again with the same options is of no use.
+fn is_configuration(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(BuildError::is_configuration) || error.is::<config::Error>()
+}
