@@ -251,3 +251,85 @@ fn lower_case(
     }
     Ok(lower)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Fingerprint;
+
+    fn converted<M: prost::Message + Default>(name: &str, message: impl Into<Message>) -> M {
+        M::decode(body(&ResourceName::parse(name).unwrap(), &message.into()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_provider_is_known_by_its_id_unless_it_has_a_prefix() {
+        let named = |model_prefix: &str| -> config::Provider {
+            let said = admin::Provider { model_prefix: model_prefix.to_owned(), ..Default::default() };
+            converted("providers/openai", said)
+        };
+        assert_eq!((named("").id, named("").model_prefix), ("openai".to_owned(), "openai".to_owned()));
+        assert_eq!(named("gpt").model_prefix, "gpt");
+    }
+
+    #[test]
+    fn a_route_answers_to_its_id_unless_it_has_a_segment() {
+        let at = |segment: &str| -> config::Route {
+            converted("routes/docs", admin::Route { segment: segment.to_owned(), ..Default::default() })
+        };
+        assert_eq!((at("").segment, at("Docs_2").segment), ("docs".to_owned(), "Docs_2".to_owned()));
+    }
+
+    #[test]
+    fn providers_are_referred_to_by_id_however_they_were_named() {
+        let target = |provider: &str| config::redirect::Target { provider: provider.to_owned(), ..Default::default() };
+        let targets = vec![target("providers/a"), target("b"), target("")];
+        let redirect: config::Redirect = converted("redirects/r", admin::Redirect { targets, ..Default::default() });
+        assert_eq!(redirect.targets, [target("a"), target("b"), target("")]);
+
+        let said = admin::Settings { default_provider: "providers/a".to_owned(), ..Default::default() };
+        let settings: config::Settings = converted("settings", said);
+        assert_eq!(settings.default_provider, "a");
+    }
+
+    #[test]
+    fn a_credential_knows_its_provider() {
+        let source = Some(admin::credential::Source::Secret("s".to_owned()));
+        let said = admin::Credential { source, weight: Some(0), ..Default::default() };
+        let credential: config::Credential = converted("providers/p/credentials/main", said);
+        let source = Some(config::credential::Source::Secret("s".to_owned()));
+        let expected = config::Credential {
+            id: "main".to_owned(),
+            provider: "p".to_owned(),
+            source,
+            weight: Some(0),
+            ..Default::default()
+        };
+        assert!(credential == expected);
+    }
+
+    #[test]
+    fn of_a_client_key_only_the_digest_travels() {
+        let said = admin::ClientKey { allowed_models: vec!["a/*".to_owned()], ..Default::default() };
+        let fingerprint = Fingerprint { sha256: [5; 32], display_prefix: "sb_visible".to_owned() };
+        let key: config::ClientKey = converted("clientKeys/k", ClientKey::new(said, fingerprint));
+        assert_eq!((key.id.as_str(), key.sha256.as_ref()), ("k", [5; 32].as_slice()));
+        assert_eq!(key.allowed_models, ["a/*"]);
+    }
+
+    #[test]
+    fn headers_travel_in_lower_case_and_each_is_there_once() {
+        let value = |text: &str| config::HeaderValue {
+            content: Some(config::header_value::Content::Value(text.to_owned())),
+            overwrite: None,
+        };
+        let with = |names: &[&str]| {
+            let headers = names.iter().map(|name| ((*name).to_owned(), value(name))).collect();
+            Message::from(admin::Provider { headers, ..Default::default() })
+        };
+        let provider: config::Provider = converted("providers/p", with(&["X-Team", "accept"]));
+        assert_eq!(provider.headers.into_keys().collect::<Vec<_>>(), ["accept", "x-team"]);
+
+        let finding = body(&ResourceName::parse("providers/p").unwrap(), &with(&["X-Team", "x-team"])).unwrap_err();
+        assert_eq!(finding.field, "headers[\"x-team\"]");
+    }
+}

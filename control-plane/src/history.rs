@@ -76,3 +76,73 @@ impl History {
         later.flat_map(|(_, past)| past.names.iter().cloned()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> ResourceName {
+        ResourceName::parse(text).unwrap()
+    }
+
+    fn position(revision: u64) -> Position {
+        let digest = Digest::of(&name("settings"), &revision.to_be_bytes());
+        Position { epoch: "e".into(), revision: Revision::new(revision).unwrap(), digest }
+    }
+
+    fn history(revisions: std::ops::RangeInclusive<u64>) -> History {
+        let mut history = History::default();
+        for revision in revisions {
+            let Position { revision, digest, .. } = position(revision);
+            history.push(revision, Past { digest, names: vec![name(&format!("routes/r{}", revision.get() % 3))] });
+        }
+        history
+    }
+
+    fn names(texts: &[&str]) -> Since {
+        Since::Names(texts.iter().map(|text| name(text)).collect())
+    }
+
+    #[test]
+    fn an_earlier_position_is_told_every_name_touched_since() {
+        let history = history(1..=5);
+        let since = |revision| history.since(&position(revision), &position(5));
+        assert_eq!(since(5), Since::Current);
+        assert_eq!(since(4), names(&["routes/r2"]));
+        assert_eq!(since(3), names(&["routes/r1", "routes/r2"]));
+        assert_eq!(since(1), names(&["routes/r0", "routes/r1", "routes/r2"]));
+    }
+
+    #[test]
+    fn a_position_that_is_not_of_this_past_is_told_why() {
+        let history = history(3..=5);
+        let since = |have: Position| history.since(&have, &position(5));
+        assert_eq!(since(position(2)), Since::Unknown("compacted"));
+        assert_eq!(since(position(6)), Since::Ahead);
+        assert_eq!(since(Position { epoch: "other".into(), ..position(5) }), Since::Unknown("epoch changed"));
+        let digest = position(4).digest;
+        assert_eq!(since(Position { digest, ..position(5) }), Since::Unknown("digest differs"));
+        assert_eq!(since(Position { digest, ..position(3) }), Since::Unknown("digest differs"));
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_first() {
+        let last = MAX_REVISIONS as u64 + 10;
+        let history = history(1..=last);
+        assert_eq!(history.revisions.len(), MAX_REVISIONS);
+        assert_eq!(history.since(&position(10), &position(last)), Since::Unknown("compacted"));
+        assert!(matches!(history.since(&position(11), &position(last)), Since::Names(_)));
+    }
+
+    #[test]
+    fn a_revision_that_touched_very_much_makes_room_for_itself_and_not_for_more() {
+        let mut history = history(1..=3);
+        let Position { revision, digest, .. } = position(4);
+        history.push(revision, Past { digest, names: vec![name("routes/a"); MAX_NAMES + 1] });
+        assert_eq!(history.revisions.len(), 1);
+        assert_eq!(history.since(&position(4), &position(4)), Since::Current);
+        let Position { revision, digest, .. } = position(5);
+        history.push(revision, Past { digest, names: vec![name("routes/b")] });
+        assert_eq!((history.revisions.len(), history.names), (1, 1));
+    }
+}

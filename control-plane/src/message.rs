@@ -228,3 +228,104 @@ from_admin!(
     Redirect(admin::Redirect),
     Route(admin::Route)
 );
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn stamp() -> Stamp {
+        let create_time = UNIX_EPOCH + Duration::from_secs(1);
+        Stamp { revision: 7, create_time, update_time: create_time + Duration::from_secs(1), secret_version: 3 }
+    }
+
+    fn client_key() -> Message {
+        let said = admin::ClientKey {
+            name: "clientKeys/ci".to_owned(),
+            secret: "sb_shown_once".to_owned(),
+            imported: Some(admin::client_key::Imported::ImportSecret("sb_shown_once".to_owned())),
+            labels: [("team".to_owned(), "a".to_owned())].into(),
+            ..Default::default()
+        };
+        ClientKey::new(said, Fingerprint { sha256: [7; 32], display_prefix: "sb_shown".to_owned() }).into()
+    }
+
+    #[test]
+    fn a_name_must_be_of_the_messages_kind() {
+        let named = |name: &str| Message::from(admin::Route { name: name.to_owned(), ..Default::default() }).name();
+        assert_eq!(named("routes/a").unwrap().as_str(), "routes/a");
+        assert!(named("providers/a").is_err());
+        assert!(named("").is_err());
+    }
+
+    #[test]
+    fn what_is_kept_leads_back_to_the_message() {
+        let mut key = client_key();
+        let name = key.name().unwrap();
+        let spec = write_spec(&key.kept()).unwrap();
+        assert_eq!(
+            spec,
+            r#"{"displayPrefix":"sb_shown","importSha256":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=","labels":{"team":"a"}}"#
+        );
+        assert_eq!(Message::from_kept(&name, &read_spec(Kind::ClientKey, &spec).unwrap()).unwrap(), key);
+
+        key.stamp(&stamp(), &spec);
+        assert_eq!(
+            write_spec(&key.kept()).unwrap(),
+            spec,
+            "what the control plane sets is not kept with what was said"
+        );
+    }
+
+    #[test]
+    fn a_stamp_fills_in_what_operators_cannot_set() {
+        let mut credential = Message::from(admin::Credential::default());
+        credential.stamp(&stamp(), "{}");
+        assert_eq!((credential.revision(), credential.etag()), (7, "\"7-44136fa3\""));
+        assert_eq!(credential.create_time().map(|time| time.seconds), Some(1));
+        assert_eq!(credential.update_time().map(|time| time.seconds), Some(2));
+        assert!(matches!(credential, Message::Credential(said) if said.secret_version == 3));
+    }
+
+    #[test]
+    fn a_stored_text_that_is_no_message_is_said_to_be_none() {
+        for bad in ["", "[]", "{} x", r#"{"nonsense":1}"#, r#"{"baseUrl":7}"#] {
+            assert!(matches!(read_spec(Kind::Provider, bad), Err(Unreadable::Json { .. })), "{bad}");
+        }
+        let short = read_spec(Kind::ClientKey, r#"{"importSha256":"AAAA"}"#).unwrap();
+        let name = client_key().name().unwrap();
+        assert!(matches!(Message::from_kept(&name, &short), Err(Unreadable::Digest(3))));
+    }
+
+    #[test]
+    fn equal_messages_are_equal_texts_whatever_the_order_of_their_maps() {
+        let labels = |order: [&str; 3]| order.map(|label| (label.to_owned(), label.to_owned())).into();
+        let route = |order| Message::from(admin::Route { labels: labels(order), ..Default::default() });
+        let texts = [route(["a", "b", "c"]), route(["c", "a", "b"])].map(|route| write_spec(&route.kept()).unwrap());
+        assert_eq!(texts[0], texts[1]);
+    }
+
+    #[test]
+    fn differing_fields_are_named_in_the_schemas_words() {
+        let before = admin::Provider { base_url: "http://a".to_owned(), revision: 1, ..Default::default() };
+        let after = admin::Provider {
+            base_url: "http://b".to_owned(),
+            model_prefix: "x".to_owned(),
+            revision: 2,
+            ..Default::default()
+        };
+        let [before, after] = [before, after].map(|said| Message::from(said).kept());
+        assert_eq!(differing_fields(&before, &after).into_iter().collect::<Vec<_>>(), ["base_url", "model_prefix"]);
+        assert!(differing_fields(&after, &after).is_empty());
+    }
+
+    #[test]
+    fn a_rotated_client_key_differs_in_its_digest() {
+        let Message::ClientKey(key) = client_key() else { unreachable!() };
+        let other =
+            ClientKey::new(key.said().clone(), Fingerprint { sha256: [8; 32], display_prefix: "sb_other".to_owned() });
+        let fields = differing_fields(&Message::from(key).kept(), &Message::from(other).kept());
+        assert_eq!(fields.into_iter().collect::<Vec<_>>(), ["import_sha256"]);
+    }
+}

@@ -153,7 +153,7 @@ async fn standing(connection: &mut SqliteConnection) -> Result<Standing, sqlx::E
 }
 
 /// What `foreign_keys=OFF` let through must not stay.
-async fn verify(path: &Path, connection: &mut SqliteConnection) -> Result<(), Error> {
+pub(crate) async fn verify(path: &Path, connection: &mut SqliteConnection) -> Result<(), Error> {
     let not_whole = |finding| Error::NotWhole { path: path.to_owned(), finding };
     let dangling: Option<(String, String)> =
         sqlx::query_as("SELECT \"table\", parent FROM pragma_foreign_key_check LIMIT 1")

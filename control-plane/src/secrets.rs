@@ -92,3 +92,115 @@ fn visit_entries(entries: &mut HashMap<MapKey, Value>, path: &str, visitor: &mut
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use signalbox_proto::{admin::v1 as admin, config::v1 as config};
+
+    use super::*;
+    use crate::message::Message;
+
+    fn header(content: Option<config::header_value::Content>) -> config::HeaderValue {
+        config::HeaderValue { content, overwrite: None }
+    }
+
+    fn provider() -> DynamicMessage {
+        use config::header_value::Content::{Secret, Value};
+        let headers = [
+            ("Authorization", header(Some(Secret("s-header".to_owned())))),
+            ("x-plain", header(Some(Value("plain".to_owned())))),
+            ("x-kept", header(None)),
+        ];
+        let proxy = config::ForwardProxy {
+            url: "http://proxy:3128".to_owned(),
+            username: "u".to_owned(),
+            password: "s-proxy".to_owned(),
+        };
+        let provider = admin::Provider {
+            name: "providers/a".to_owned(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
+            forward_proxy: Some(proxy),
+            ..Default::default()
+        };
+        Message::from(provider).dynamic()
+    }
+
+    #[test]
+    fn every_secret_is_taken_out_and_goes_back_where_it_was() {
+        let whole = provider();
+        let mut message = whole.clone();
+        let secrets = take(&mut message);
+        let found: Vec<_> = secrets.iter().map(|(path, secret)| (path.as_str(), secret.expose_secret())).collect();
+        assert_eq!(found, [("forward_proxy.password", "s-proxy"), ("headers[\"authorization\"].secret", "s-header")]);
+        assert!(!message.to_string().contains("s-"), "{message}");
+        put(&mut message, &secrets);
+        assert_eq!(message, whole);
+    }
+
+    #[test]
+    fn a_secret_has_room_where_nothing_else_is_in_its_place() {
+        let mut message = provider();
+        take(&mut message);
+        let mut vacant = vacancies(&mut message);
+        vacant.sort();
+        assert_eq!(
+            vacant,
+            ["forward_proxy.password", "headers[\"authorization\"].secret", "headers[\"x-kept\"].secret"]
+        );
+
+        let place = config::SecretRef { at: Some(config::secret_ref::At::Env("KEY".to_owned())) };
+        let credential = |source| Message::from(admin::Credential { source, ..Default::default() }).dynamic();
+        assert_eq!(vacancies(&mut credential(None)), ["secret"]);
+        assert!(vacancies(&mut credential(Some(admin::credential::Source::SecretRef(place)))).is_empty());
+    }
+
+    #[test]
+    fn an_empty_secret_is_none() {
+        let source = Some(admin::credential::Source::Secret(String::new()));
+        let mut message = Message::from(admin::Credential { source, ..Default::default() }).dynamic();
+        assert!(take(&mut message).is_empty());
+        assert_eq!(vacancies(&mut message), ["secret"]);
+    }
+
+    #[test]
+    fn the_schema_marks_these_fields_and_no_others() {
+        let mut marked: Vec<&str> = SECRET.iter().map(String::as_str).collect();
+        marked.sort_unstable();
+        assert_eq!(
+            marked,
+            [
+                "signalbox.admin.v1.ClientKey.import_secret",
+                "signalbox.admin.v1.Credential.secret",
+                "signalbox.config.v1.Credential.secret",
+                "signalbox.config.v1.ForwardProxy.password",
+                "signalbox.config.v1.HeaderValue.secret",
+            ]
+        );
+    }
+
+    #[test]
+    fn no_secret_is_inside_a_list_where_its_place_could_change() {
+        for message in DESCRIPTORS.all_messages() {
+            for field in message.fields().filter(FieldDescriptor::is_list) {
+                let Kind::Message(element) = field.kind() else { continue };
+                let holds = |field: FieldDescriptor| SECRET.contains(field.full_name());
+                let ours = message.full_name().starts_with("signalbox.admin.v1.") && !is_collection(&message);
+                assert!(!ours || !element.fields().any(holds), "{}", field.full_name());
+            }
+        }
+    }
+
+    /// Messages that carry whole resources, each of which has a name of its own.
+    fn is_collection(message: &prost_reflect::MessageDescriptor) -> bool {
+        message.name() == "Config" || message.name().starts_with("List")
+    }
+
+    #[test]
+    fn a_path_leads_into_a_top_level_field() {
+        for (path, top) in
+            [("secret", "secret"), ("forward_proxy.password", "forward_proxy"), ("headers[\"a.b\"].secret", "headers")]
+        {
+            assert_eq!(top_level(path), top);
+        }
+    }
+}

@@ -142,3 +142,82 @@ impl Resources {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use signalbox_proto::admin::v1 as admin;
+    use signalbox_routing::{Digest, Revision};
+
+    use super::*;
+
+    fn state(names: &[&str]) -> State {
+        let position = Position { epoch: "e".into(), revision: Revision::FIRST, digest: Digest::default() };
+        let (runtime, history, resources) = (Runtime::default(), History::default(), Resources::default());
+        let mut state = State { position, commit_time: SystemTime::UNIX_EPOCH, runtime, history, resources };
+        for name in names {
+            put(&mut state, name, "body");
+        }
+        state
+    }
+
+    fn name(text: &str) -> ResourceName {
+        ResourceName::parse(text).unwrap()
+    }
+
+    fn put(state: &mut State, text: &str, body: &'static str) {
+        let body = Bytes::from_static(body.as_bytes());
+        let resource = Resource { name: name(text), revision: 1, required_features: Vec::new(), body };
+        let message = Message::from(admin::Settings::default());
+        state.replace(name(text), Some(Arc::new(Stored { message, resource })));
+    }
+
+    fn texts<'a>(stored: impl Iterator<Item = &'a Arc<Stored>>) -> Vec<&'a str> {
+        stored.map(|stored| stored.resource.name.as_str()).collect()
+    }
+
+    #[test]
+    fn resources_come_by_kind_and_then_by_name() {
+        let state = state(&["routes/b", "routes/a", "clientKeys/z", "settings", "providers/p"]);
+        assert_eq!(texts(state.resources()), ["settings", "providers/p", "clientKeys/z", "routes/a", "routes/b"]);
+        assert_eq!(texts(state.range(Kind::Route, Some(&name("routes/a")))), ["routes/b"]);
+        assert_eq!((state.count(Kind::Route), state.count(Kind::Redirect)), (2, 0));
+        assert!(state.get(&name("routes/a")).is_some() && state.get(&name("routes/c")).is_none());
+    }
+
+    #[test]
+    fn a_providers_credentials_are_its_own_and_no_namesakes() {
+        let state = state(&[
+            "providers/a/credentials/x",
+            "providers/a/credentials/y",
+            "providers/a-b/credentials/x",
+            "providers/aa/credentials/x",
+            "providers/b/credentials/x",
+        ]);
+        let a = Id::parse("a").unwrap();
+        assert_eq!(texts(state.credentials(&a, None)), ["providers/a/credentials/x", "providers/a/credentials/y"]);
+        let first = name("providers/a/credentials/x");
+        assert_eq!(texts(state.credentials(&a, Some(&first))), ["providers/a/credentials/y"]);
+        assert!(texts(state.credentials(&Id::parse("c").unwrap(), None)).is_empty());
+    }
+
+    #[test]
+    fn the_digest_is_that_of_what_is_held() {
+        let mut changed = state(&["routes/a", "routes/b"]);
+        put(&mut changed, "routes/a", "other");
+        changed.replace(name("routes/b"), None);
+        changed.replace(name("routes/c"), None);
+        let mut direct = state(&[]);
+        put(&mut direct, "routes/a", "other");
+        assert_eq!(changed.position.digest, direct.position.digest);
+        assert_ne!(changed.position.digest, state(&["routes/a"]).position.digest);
+    }
+
+    #[test]
+    fn a_clone_does_not_see_what_comes_later() {
+        let before = state(&["routes/a"]);
+        let mut after = before.clone();
+        put(&mut after, "routes/b", "body");
+        assert_eq!((before.count(Kind::Route), after.count(Kind::Route)), (1, 2));
+    }
+}

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use prost_reflect::DynamicMessage;
-use signalbox_routing::{Change, Effect, Fault, Finding, Position, Resource, ResourceName, Revision};
+use signalbox_routing::{
+    Change, Compiled, Effect, Fault, Finding, Position, Resource, ResourceName, Revision, Runtime,
+};
 
 use super::{
     Difference, Error,
@@ -95,22 +97,9 @@ pub(super) fn judge(
     if candidates.is_empty() {
         return Ok(None);
     }
-    let changed: Changed<'_> = candidates.iter().map(|(name, candidate)| (name, candidate.message())).collect();
-    let broken = references::broken(base, &changed);
-    if !broken.is_empty() {
-        return Err(Error::Referenced(broken));
-    }
-    let changes: Vec<Change> = candidates.iter().map(|(name, candidate)| change(name, candidate, moment)).collect();
-    let compiled = base.runtime.apply(&changes);
-    // What was wrong before, found by a later build in what an earlier one took, does not hold up what is right.
-    let known: Vec<&Finding> =
-        base.runtime.findings().filter(|finding| !changed.contains_key(&finding.resource)).collect();
-    let findings: Vec<Finding> = compiled.findings.into_iter().filter(|finding| !known.contains(&finding)).collect();
-    if !findings.is_empty() {
-        return Err(Error::Invalid(findings));
-    }
+    let runtime = validate(base, &candidates, moment)?;
     let position = Position { revision: moment.revision, ..base.position.clone() };
-    let mut state = State { position, commit_time: moment.now, runtime: compiled.runtime, ..base.clone() };
+    let mut state = State { position, commit_time: moment.now, runtime, ..base.clone() };
     let none = Held::default();
     let mut steps = Vec::with_capacity(candidates.len());
     for (name, candidate) in candidates {
@@ -120,6 +109,22 @@ pub(super) fn judge(
     let names = steps.iter().map(|step| step.difference.name.clone()).collect();
     state.history.push(moment.revision, Past { digest: state.position.digest, names });
     Ok(Some(Prospect { state, steps }))
+}
+
+/// The candidates as data planes will serve them; or everything for which they could not.
+fn validate(base: &State, candidates: &Candidates, moment: Moment) -> Result<Runtime, Error> {
+    let changed: Changed<'_> = candidates.iter().map(|(name, candidate)| (name, candidate.message())).collect();
+    let broken = references::broken(base, &changed);
+    if !broken.is_empty() {
+        return Err(Error::Referenced(broken));
+    }
+    let changes: Vec<Change> = candidates.iter().map(|(name, candidate)| change(name, candidate, moment)).collect();
+    let Compiled { runtime, findings } = base.runtime.apply(&changes);
+    // What was wrong before, found by a later build in what an earlier one took, does not hold up what is right.
+    let known: Vec<&Finding> =
+        base.runtime.findings().filter(|finding| !changed.contains_key(&finding.resource)).collect();
+    let findings: Vec<Finding> = findings.into_iter().filter(|finding| !known.contains(&finding)).collect();
+    if findings.is_empty() { Ok(runtime) } else { Err(Error::Invalid(findings)) }
 }
 
 /// What differs; or everything about it that cannot be said in the data planes' terms.
