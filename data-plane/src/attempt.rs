@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
-use signalbox_routing::{Plan, Provider, Target};
+use signalbox_routing::{Plan, Provider};
 use tokio::time::Instant;
 
 use crate::upstream::Upstreams;
@@ -51,8 +51,6 @@ pub(crate) struct Won {
     pub(crate) headers: HeaderMap,
     /// The body; it holds what the attempt holds until its end.
     pub(crate) body: Answer,
-    /// Who answers.
-    pub(crate) target: Target,
 }
 
 /// Carries out a plan. Dropping the future cancels what is under way upstream.

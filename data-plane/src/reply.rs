@@ -59,7 +59,7 @@ impl Content {
 
 /// A provider's answer as the client gets it.
 pub(crate) fn of_won(won: Won) -> Reply {
-    let Won { status, mut headers, body, target: _ } = won;
+    let Won { status, mut headers, body } = won;
     let is_stream = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
     if is_stream {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -19,8 +19,8 @@ pub(crate) use call::Call;
 pub(crate) use client::{Client, Transport};
 pub(crate) use openai::{Event, Kind, clean_answer, request};
 
-/// Everything that the requests of one revision go out through. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+/// Everything that the requests of one revision go out through.
+#[derive(Debug, Default)]
 pub struct Upstreams {
     clients: HashMap<Arc<Profile>, Client>,
     pools: BTreeMap<Id, Arc<Pool>>,

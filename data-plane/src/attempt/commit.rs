@@ -129,7 +129,7 @@ impl Once<'_> {
     fn won(self, parts: Parts, content: Content) -> Won {
         let Parts { status, mut headers, .. } = parts;
         upstream::clean_answer(&mut headers);
-        Won { status, headers, body: Answer::new(content, self.lease), target: self.target.clone() }
+        Won { status, headers, body: Answer::new(content, self.lease) }
     }
 }
 

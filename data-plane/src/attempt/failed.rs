@@ -10,7 +10,7 @@ use crate::upstream::Transport;
 
 /// Why there is no answer to pass on: what the last attempt came to.
 #[derive(Debug, thiserror::Error)]
-#[error("provider {}: {cause}", provider.id)]
+#[error("provider {} gave no answer", provider.id)]
 pub(crate) struct Failed {
     /// Whom the last attempt was for.
     pub(crate) provider: Arc<Provider>,

@@ -1,5 +1,5 @@
 //! One pooled HTTP client a profile. It does what it is told and nothing more: no environment proxies, no redirects, no retries, no
-//! decompression, no referer.
+//! decompression, no referer. (A request that a stale connection did not take goes out on a fresh one; it was never sent.)
 
 use http::{Request, Response};
 use reqwest::{Body, Certificate, ClientBuilder, Proxy, redirect, retry};

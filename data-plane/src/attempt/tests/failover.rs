@@ -54,7 +54,7 @@ async fn whatever_fails_before_the_commit_goes_to_the_next_target() {
         let (outcome, trail) = scene.run(if as_stream { streamed() } else { chat() }).await;
 
         let won = outcome.unwrap_or_else(|failed| panic!("{case}: {failed:?}"));
-        assert_eq!((trail.attempts, won.target.provider.id.as_str()), (2, "second"), "{case}");
+        assert_eq!((trail.attempts, trail.provider.unwrap().id.as_str()), (2, "second"), "{case}");
         let told = text(won.body).await;
         assert_eq!(told, if as_stream { [GREETING, DONE].concat() } else { HELLO.to_owned() }, "{case}");
     }

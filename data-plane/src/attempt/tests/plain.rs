@@ -101,6 +101,17 @@ async fn an_answer_that_breaks_off_breaks_for_the_client_too() {
 }
 
 #[tokio::test]
+async fn an_answer_without_end_is_cut_off_when_its_time_is_over() {
+    let head = Step::Send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec());
+    let upstream = Upstream::play([vec![head, Step::Flood(b"5\r\nagain\r\n")]]).await;
+    let mut brief = provider("only", upstream.address, &[]);
+    brief.timeouts.total = Duration::from_millis(200);
+    let won = Scene::new([brief]).win(chat()).await;
+    assert!(matches!(read(won.body).await.1, Some(Broken::TotalTime)));
+    upstream.was_left(1).await;
+}
+
+#[tokio::test]
 async fn a_plain_answer_to_a_stream_request_passes() {
     let upstream = Upstream::play([json("200 OK", HELLO)]).await;
     assert_eq!(text(Scene::new([provider("only", upstream.address, &[])]).win(streamed()).await.body).await, HELLO);

@@ -22,6 +22,8 @@ pub(crate) type Act = Vec<Step>;
 pub(crate) enum Step {
     /// These bytes are sent.
     Send(Vec<u8>),
+    /// These bytes are sent again and again until the gateway has closed the connection.
+    Flood(&'static [u8]),
     /// Nothing is sent until the gateway has closed the connection.
     Hang,
     /// The connection is closed.
@@ -121,6 +123,11 @@ impl Stage {
                         if connection.write_all(&bytes).await.is_err() {
                             return;
                         }
+                    }
+                    Step::Flood(bytes) => {
+                        while connection.write_all(bytes).await.is_ok() {}
+                        self.state.send_modify(|state| state.gone += 1);
+                        return;
                     }
                     Step::Hang => {
                         while connection.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}

@@ -5,7 +5,7 @@ use std::{fmt, ops::Range};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 use signalbox_routing::Endpoint;
@@ -73,14 +73,14 @@ struct Chunk<'a> {
     error: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "type")]
     name: Option<&'a RawValue>,
-    #[serde(default)]
-    choices: Option<Vec<Choice>>,
+    #[serde(borrow, default)]
+    choices: Option<Vec<Choice<'a>>>,
 }
 
 #[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    finish_reason: Option<IgnoredAny>,
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a RawValue>,
     #[serde(default)]
     delta: Option<Delta>,
 }
@@ -89,7 +89,9 @@ impl Chunk<'_> {
     fn kind(&self, endpoint: Endpoint, event: &sse::Event) -> Kind {
         let name = self.name.map(RawValue::get).unwrap_or_default();
         let choices = self.choices.as_deref().unwrap_or_default();
-        if self.error.is_some() || matches!(name, r#""error""# | r#""response.failed""#) || event.is_named("error") {
+        let is_bare = self.name.is_none() && choices.is_empty();
+        let is_failure = matches!(name, r#""error""# | r#""response.failed""#);
+        if self.error.is_some() || is_failure || (is_bare && event.is_named("error")) {
             return Kind::Error;
         }
         match endpoint {
@@ -98,11 +100,9 @@ impl Chunk<'_> {
                 _ => Kind::Meaningful,
             },
             Endpoint::ChatCompletions | Endpoint::Completions => {
-                if choices.iter().any(|choice| choice.finish_reason.is_some()) {
+                if choices.iter().any(Choice::finishes) {
                     Kind::Finish
-                } else if endpoint == Endpoint::Completions
-                    || choices.iter().any(|choice| choice.delta.as_ref().is_some_and(|delta| delta.says_something))
-                {
+                } else if endpoint == Endpoint::Completions || choices.iter().any(Choice::says_something) {
                     Kind::Meaningful
                 } else {
                     Kind::Silent
@@ -124,6 +124,17 @@ impl Chunk<'_> {
         let within = splice::find_model(response.get().as_bytes())?;
         let start = response.get().as_ptr().addr() - data.as_ptr().addr();
         Some(start + within.start..start + within.end)
+    }
+}
+
+impl Choice<'_> {
+    /// Some upstreams send an empty reason until there is one.
+    fn finishes(&self) -> bool {
+        self.finish_reason.is_some_and(|reason| reason.get() != "\"\"")
+    }
+
+    fn says_something(&self) -> bool {
+        self.delta.as_ref().is_some_and(|delta| delta.says_something)
     }
 }
 
@@ -192,6 +203,7 @@ mod tests {
             (r#"{"choices":[{"delta":{"refusal":"no"}}]}"#, Kind::Meaningful),
             (r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#, Kind::Finish),
             (r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}"#, Kind::Meaningful),
+            (r#"{"choices":[{"delta":{"content":"a"},"finish_reason":""}]}"#, Kind::Meaningful),
             ("[DONE]", Kind::End),
             (r#"{"error":{"message":"no"}}"#, Kind::Error),
             (r#"{"error":null,"choices":[{"delta":{"content":"a"}}]}"#, Kind::Meaningful),
