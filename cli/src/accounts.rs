@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn openai_is_where_its_base_url_says() {
         let usual = ("openai", "https://api.openai.com/v1".to_owned(), "sk-1".to_owned());
-        assert_eq!(found(&[("OPENAI_API_KEY", "sk-1\n")]), [usual.clone()]);
+        assert_eq!(found(&[("OPENAI_API_KEY", "sk-1\n")]), std::slice::from_ref(&usual));
         assert_eq!(found(&[("OPENAI_API_KEY", "sk-1"), ("OPENAI_BASE_URL", "")]), [usual]);
         let moved = ("openai", "http://127.0.0.1:1/v1".to_owned(), "sk-1".to_owned());
         assert_eq!(found(&[("OPENAI_API_KEY", "sk-1"), ("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")]), [moved]);

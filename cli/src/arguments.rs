@@ -6,7 +6,8 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 /// Signalbox: an OpenAI-compatible gateway in two planes.
 #[derive(Debug, Parser)]
@@ -45,7 +46,7 @@ pub struct Up {
     #[arg(long, env = "SIGNALBOX_SYNC_LISTEN", value_name = "[ADDRESS:]PORT", default_value = "9091", value_parser = address)]
     pub sync_listen: SocketAddr,
     /// Leave out the built-in demo provider
-    #[arg(long, env = "SIGNALBOX_NO_DEMO")]
+    #[arg(long, env = "SIGNALBOX_NO_DEMO", value_parser = FalseyValueParser::new())]
     pub no_demo: bool,
 }
 
@@ -63,8 +64,8 @@ pub struct Demo {
 /// How to log. Logs go to stderr.
 #[derive(Debug, Args)]
 pub struct Logs {
-    /// What to log: a level, or levels by module as in `info,signalbox_data_plane=debug`
-    #[arg(long, env = "SIGNALBOX_LOG_LEVEL", value_name = "LEVEL", default_value = "info", global = true)]
+    /// What to log: error, warn, info, debug, trace, or directives such as `info,access=off`
+    #[arg(long, env = "SIGNALBOX_LOG_LEVEL", value_name = "LEVEL", default_value = "info", global = true, value_parser = directives)]
     pub log_level: String,
     /// How a log line looks
     #[arg(long, env = "SIGNALBOX_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
@@ -80,6 +81,12 @@ pub enum LogFormat {
     Json,
 }
 
+/// Reads what is to be logged.
+fn directives(text: &str) -> Result<String, ParseError> {
+    EnvFilter::try_new(text).map(|_| text.to_owned())
+}
+
+/// Why a text is no address.
 #[derive(Debug, thiserror::Error)]
 enum InvalidAddress {
     #[error("the port is not from 0 to 65535")]
@@ -88,7 +95,7 @@ enum InvalidAddress {
     Shape(#[from] AddrParseError),
 }
 
-/// A bare port is on loopback, so that nothing is open to a network unless somebody says so.
+/// Reads `PORT` or `ADDRESS:PORT`. A bare port is on loopback, so that nothing is open to a network unless somebody says so.
 fn address(text: &str) -> Result<SocketAddr, InvalidAddress> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), text.parse()?))

@@ -2,20 +2,15 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{LogFormat, Logs};
 
 /// Logs from now on.
-///
-/// # Errors
-/// Where the level is none.
-pub fn init(logs: &Logs) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(&logs.log_level)?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+pub fn init(logs: &Logs) {
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&logs.log_level)).with_writer(io::stderr);
     match logs.log_format {
-        LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().init(),
     }
-    Ok(())
 }

@@ -1,1 +1,77 @@
-fn main() {}
+//! The program `signalbox`: reads its options, does what they say, and turns what happens into an exit code.
+
+use std::{
+    env,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use signalbox::{
+    accounts,
+    arguments::{Arguments, Command, Demo as DemoArguments, Up as UpArguments},
+    demo::Demo,
+    logs, signals,
+    up::{self, Block, Up},
+};
+use signalbox_control_plane::files;
+use tokio::net::TcpListener;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit codes besides clap's 2 for wrong usage; 78 is `EX_CONFIG` of sysexits.h.
+const FAILED: u8 = 1;
+const BAD_CONFIGURATION: u8 = 78;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { command, logs } = Arguments::parse();
+    logs::init(&logs);
+    let done = match command {
+        Command::Up(arguments) => Box::pin(run_up(arguments)).await,
+        Command::Demo(arguments) => run_demo(arguments).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(if is_configuration(&error) { BAD_CONFIGURATION } else { FAILED })
+        }
+    }
+}
+
+async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
+    let stop = signals::stop()?;
+    let options = up::Options {
+        data_dir: arguments.data_dir,
+        listen: arguments.listen,
+        admin_listen: arguments.admin_listen,
+        sync_listen: arguments.sync_listen,
+        demo: !arguments.no_demo,
+        accounts: accounts::find(|name| env::var(name).ok()),
+    };
+    let Some(up) = stop.run_until_cancelled(Up::start(options)).await.transpose()? else { return Ok(()) };
+    // In one write, so that a script that waits for a line of it finds all of it.
+    io::stdout().write_all(Block(up.summary()).to_string().as_bytes())?;
+    Ok(up.run(stop).await?)
+}
+
+async fn run_demo(arguments: DemoArguments) -> anyhow::Result<()> {
+    let stop = signals::stop()?;
+    let key = files::read_secret(&arguments.key_file)?;
+    let listener = TcpListener::bind(arguments.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}: choose another address with --listen", arguments.listen))?;
+    let demo = Demo::start(listener, &key)?;
+    tracing::info!(base_url = demo.base_url(), "demo upstream serving");
+    stop.cancelled().await;
+    demo.stop().await;
+    Ok(())
+}
+
+/// Whether trying again with the same options is of no use.
+fn is_configuration(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(up::Error::is_configuration) || error.is::<files::Error>()
+}

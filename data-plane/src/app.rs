@@ -114,6 +114,12 @@ impl App {
         self.listener.local_addr()
     }
 
+    /// The configuration that requests are answered from, for whoever runs in the same process.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.door.live
+    }
+
     /// Serves until told to stop; then turns traffic away, waits a while for load balancers to notice, closes the listener, and
     /// lets what is under way finish. The configuration is followed to the end, so that a revoked key stays revoked.
     ///

@@ -1,87 +1,80 @@
-//! Brings about, over the admin API, the configuration that `up` wants: one call, one revision, and none where all is as wanted.
+//! Brings about, over the admin API, the configuration that `up` wants: one call, one revision, and none where all is as wanted. The
+//! demo upstream is started on the way, since its address is a part of that.
 
-use std::net::SocketAddr;
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use secrecy::SecretString;
 use signalbox_proto::admin::v1::{
-    ApplyConfigRequest, Config, GetClientKeyRequest, GetCredentialRequest, GetProviderRequest,
-    apply_config_request::Mode,
+    ApplyConfigRequest, GetClientKeyRequest, GetCredentialRequest, GetProviderRequest, apply_config_request::Mode,
 };
+use tokio::net::TcpListener;
 
-use super::wanted::{self, Upstream, Wanted};
+use super::{
+    secrets::Secrets,
+    wanted::{self, Upstream, Wanted},
+};
 use crate::{
     accounts::Account,
-    admin::{Admin, Error, found},
+    admin::{self, Admin, found},
     demo::Demo,
 };
 
-/// A control plane to configure.
-pub(super) struct Configure<'a> {
-    admin: &'a Admin,
-    wanted: Wanted,
+/// Why the configuration was not brought about.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The control plane did not take it.
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
+    /// The demo upstream cannot be started.
+    #[error("the demo upstream cannot be started (--no-demo leaves it out)")]
+    Demo(#[source] io::Error),
 }
 
-impl<'a> Configure<'a> {
-    pub(super) fn new(admin: &'a Admin) -> Self {
-        Self { admin, wanted: Wanted::default() }
-    }
-
-    /// Each account becomes a provider.
-    pub(super) async fn accounts(&mut self, accounts: &[Account]) -> Result<(), Error> {
-        for account in accounts {
-            let have = upstream(self.admin, account.provider).await?;
-            self.wanted.account(account, have);
-        }
-        Ok(())
-    }
-
-    /// The demo upstream becomes a provider, or that provider rests.
-    pub(super) async fn demo(&mut self, demo: Option<&Demo>, key: &SecretString) -> Result<(), Error> {
-        let have = upstream(self.admin, wanted::DEMO).await?;
-        match demo {
-            Some(demo) => self.wanted.demo(demo.base_url(), key, have),
-            None => self.wanted.no_demo(have),
-        }
-        Ok(())
-    }
-
-    /// The key becomes the default client key. `None` = it is not there, and `keep_removed` says that this is to stay so.
-    pub(super) async fn client_key(
-        &mut self,
-        key: SecretString,
-        keep_removed: bool,
-    ) -> Result<Option<SecretString>, Error> {
-        let request = GetClientKeyRequest { name: wanted::CLIENT_KEY.to_owned() };
-        let have = found(self.admin.client_keys().get_client_key(request).await)?;
-        if have.is_none() && keep_removed {
-            return Ok(None);
-        }
-        self.wanted.client_key(&key, have);
-        Ok(Some(key))
-    }
-
-    /// Makes it so. Returns the revision that then holds.
-    pub(super) async fn apply(self) -> Result<u64, Error> {
-        let request = request(self.wanted.into_config());
-        let applied = self.admin.config().apply_config(request).await?.into_inner();
-        if !applied.unchanged {
-            tracing::info!(revision = applied.revision, changes = applied.changes.len(), "configuration applied");
-        }
-        Ok(applied.revision)
-    }
+/// What shall be.
+#[derive(Debug)]
+pub(super) struct Goal<'a> {
+    pub(super) accounts: &'a [Account],
+    pub(super) demo: bool,
+    pub(super) secrets: &'a Secrets,
+    /// Whether a client key that is in the data folder but not in the database has been removed there, and not yet put there.
+    pub(super) client_key_may_be_removed: bool,
 }
 
-fn request(config: Config) -> ApplyConfigRequest {
-    ApplyConfigRequest {
-        config: Some(config),
-        mode: Mode::Merge.into(),
-        owner_labels: wanted::owner_labels(),
-        comment: "signalbox up".to_owned(),
-        ..ApplyConfigRequest::default()
-    }
+/// What then is.
+#[derive(Debug)]
+pub(super) struct Configured {
+    pub(super) revision: u64,
+    pub(super) demo: Option<Demo>,
+    pub(super) client_key: Option<SecretString>,
 }
 
-async fn upstream(admin: &Admin, id: &str) -> Result<Upstream, Error> {
+pub(super) async fn bring_about(admin: &Admin, goal: Goal<'_>) -> Result<Configured, Error> {
+    let Goal { accounts, demo, secrets, client_key_may_be_removed } = goal;
+    let mut wanted = Wanted::default();
+    for account in accounts {
+        wanted.account(account, upstream(admin, account.provider).await?);
+    }
+
+    let (have, key) = (upstream(admin, wanted::DEMO).await?, secrets.demo_key());
+    let demo = if demo { Some(start_demo(have.loopback(), &key).await.map_err(Error::Demo)?) } else { None };
+    match &demo {
+        Some(demo) => wanted.demo(demo.base_url(), &key, have),
+        None => wanted.no_demo(have),
+    }
+
+    let request = GetClientKeyRequest { name: wanted::CLIENT_KEY.to_owned() };
+    let have = found(admin.client_keys().get_client_key(request).await)?;
+    let client_key = (have.is_some() || !client_key_may_be_removed).then(|| secrets.client_key.clone());
+    if let Some(key) = &client_key {
+        wanted.client_key(key, have);
+    }
+    Ok(Configured { revision: apply(admin, wanted).await?, demo, client_key })
+}
+
+async fn upstream(admin: &Admin, id: &str) -> Result<Upstream, admin::Error> {
     let provider = GetProviderRequest { name: wanted::provider_name(id) };
     let credential = GetCredentialRequest { name: wanted::credential_name(id) };
     Ok(Upstream {
@@ -90,8 +83,28 @@ async fn upstream(admin: &Admin, id: &str) -> Result<Upstream, Error> {
     })
 }
 
-/// Where the demo upstream was when it was last configured.
-pub(super) async fn last_demo(admin: &Admin) -> Result<Option<SocketAddr>, Error> {
-    let have = upstream(admin, wanted::DEMO).await?;
-    Ok(have.provider.and_then(|provider| wanted::loopback(&provider.base_url)))
+/// Where it was before, if that is still free, so that nothing has to be changed.
+async fn start_demo(before: Option<SocketAddr>, key: &SecretString) -> io::Result<Demo> {
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = match TcpListener::bind(before.unwrap_or(anywhere)).await {
+        Err(_) if before.is_some() => TcpListener::bind(anywhere).await?,
+        bound => bound?,
+    };
+    Demo::start(listener, key)
+}
+
+/// Makes it so. Returns the revision that then holds.
+async fn apply(admin: &Admin, wanted: Wanted) -> Result<u64, admin::Error> {
+    let request = ApplyConfigRequest {
+        config: Some(wanted.into_config()),
+        mode: Mode::Merge.into(),
+        owner_labels: wanted::owner_labels(),
+        comment: "signalbox up".to_owned(),
+        ..ApplyConfigRequest::default()
+    };
+    let applied = admin.config().apply_config(request).await?.into_inner();
+    if !applied.unchanged {
+        tracing::info!(revision = applied.revision, changes = applied.changes.len(), "configuration applied");
+    }
+    Ok(applied.revision)
 }

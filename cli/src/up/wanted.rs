@@ -38,17 +38,19 @@ pub(super) fn credential_name(provider: &str) -> String {
     format!("providers/{provider}/credentials/up")
 }
 
-/// The loopback address in the base URL of a demo upstream.
-pub(super) fn loopback(base_url: &str) -> Option<SocketAddr> {
-    let authority = base_url.strip_prefix("http://")?.strip_suffix("/v1")?;
-    authority.parse().ok().filter(|addr: &SocketAddr| addr.ip().is_loopback())
-}
-
 /// A provider and its credential as they are, where they are.
 #[derive(Debug, Default)]
 pub(super) struct Upstream {
     pub(super) provider: Option<Provider>,
     pub(super) credential: Option<Credential>,
+}
+
+impl Upstream {
+    /// The loopback address that the provider is at, if it is at one.
+    pub(super) fn loopback(&self) -> Option<SocketAddr> {
+        let authority = self.provider.as_ref()?.base_url.strip_prefix("http://")?.strip_suffix("/v1")?;
+        authority.parse().ok().filter(|addr: &SocketAddr| addr.ip().is_loopback())
+    }
 }
 
 /// The configuration in the making.
@@ -168,10 +170,15 @@ mod tests {
 
     #[test]
     fn a_demo_upstream_is_found_where_it_was() {
+        let loopback = |base_url: &str| {
+            let provider = Some(Provider { base_url: base_url.into(), ..Provider::default() });
+            Upstream { provider, credential: None }.loopback()
+        };
         assert_eq!(loopback("http://127.0.0.1:4321/v1"), Some("127.0.0.1:4321".parse().unwrap()));
         for elsewhere in ["http://192.0.2.1:4321/v1", "https://127.0.0.1:4321/v1", "http://demo:80/v1", ""] {
             assert_eq!(loopback(elsewhere), None);
         }
+        assert_eq!(Upstream::default().loopback(), None);
     }
 
     #[test]
