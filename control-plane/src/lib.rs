@@ -1,6 +1,8 @@
 //! Signalbox's control plane: it keeps the configuration, lets operators change it, and pushes every revision to the data planes. It
 //! never sees a client's traffic.
 
+mod admin;
+pub mod app;
 mod bearer;
 pub mod certificate;
 mod convert;

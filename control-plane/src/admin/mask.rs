@@ -1,11 +1,9 @@
 //! Field masks (AIP-134, AIP-161) over any message, by its descriptor. It knows no particular resource and no store.
 
-use std::sync::LazyLock;
-
-use prost_reflect::{
-    DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value,
-};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _};
 use prost_types::FieldMask;
+
+use crate::message::is_output_only;
 
 /// Which fields of a stored resource an update takes over.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,30 +90,15 @@ impl Mask {
 
 /// Takes out of a caller's message what only the control plane may set (AIP-203).
 pub(crate) fn clear_output(message: &mut DynamicMessage) {
-    let output: Vec<_> =
-        message.fields().filter(|(field, _)| has_behavior(field, OUTPUT_ONLY)).map(|(field, _)| field).collect();
+    let output: Vec<_> = message.fields().filter(|(field, _)| is_output_only(field)).map(|(field, _)| field).collect();
     for field in output {
         message.clear_field(&field);
     }
 }
 
-const OUTPUT_ONLY: i32 = 3;
-const IDENTIFIER: i32 = 8;
-
-static FIELD_BEHAVIOR: LazyLock<Option<ExtensionDescriptor>> =
-    LazyLock::new(|| signalbox_proto::DESCRIPTORS.get_extension_by_name("google.api.field_behavior"));
-
-fn has_behavior(field: &FieldDescriptor, behavior: i32) -> bool {
-    FIELD_BEHAVIOR.as_ref().is_some_and(|extension| {
-        let options = field.options();
-        let behaviors = options.get_extension(extension);
-        behaviors.as_list().is_some_and(|list| list.contains(&Value::EnumNumber(behavior)))
-    })
-}
-
 /// The name and what is output only are the control plane's; the etag is compared, never taken over.
 fn is_ours(field: &FieldDescriptor) -> bool {
-    has_behavior(field, OUTPUT_ONLY) || has_behavior(field, IDENTIFIER) || field.name() == "etag"
+    is_output_only(field) || matches!(field.name(), "name" | "etag")
 }
 
 /// The message inside a field, where its fields can be named one by one. Well-known types are values.
@@ -136,8 +119,9 @@ fn resolve(path: &str, root: &MessageDescriptor) -> Result<Vec<FieldDescriptor>,
     for word in path.split('.') {
         let message = match fields.last() {
             None => root.clone(),
-            Some(field) => inside(field)
-                .ok_or_else(|| Fault::Inside { path: path.to_owned(), whole: joined(&fields, None) })?,
+            Some(field) => {
+                inside(field).ok_or_else(|| Fault::Inside { path: path.to_owned(), whole: joined(&fields, None) })?
+            }
         };
         let field = message.get_field_by_name(word).ok_or_else(|| Fault::Unknown {
             path: path.to_owned(),
@@ -293,10 +277,7 @@ mod tests {
     fn without_a_mask_populated_fields_are_taken_over_and_none_is_cleared() {
         let update = Provider {
             display_name: "B".into(),
-            timeouts: Some(Timeouts {
-                connect: Some(Duration { seconds: 0, nanos: 500 }),
-                ..Timeouts::default()
-            }),
+            timeouts: Some(Timeouts { connect: Some(Duration { seconds: 0, nanos: 500 }), ..Timeouts::default() }),
             forward_proxy: Some(ForwardProxy::default()),
             ..Provider::default()
         };
@@ -309,7 +290,8 @@ mod tests {
 
     #[test]
     fn a_star_replaces_everything_but_what_is_ours() {
-        let update = Provider { base_url: "https://b.test".into(), revision: 1, etag: "x".into(), ..Provider::default() };
+        let update =
+            Provider { base_url: "https://b.test".into(), revision: 1, etag: "x".into(), ..Provider::default() };
         let expected = Provider {
             name: "providers/a".into(),
             base_url: "https://b.test".into(),
@@ -355,8 +337,7 @@ mod tests {
         let mut message = DynamicMessage::new(DESCRIPTORS.get_message_by_name("signalbox.admin.v1.ClientKey").unwrap());
         message.transcode_from(&key).unwrap();
         clear_output(&mut message);
-        let expected =
-            ClientKey { name: key.name, etag: key.etag, disabled: true, ..ClientKey::default() };
+        let expected = ClientKey { name: key.name, etag: key.etag, disabled: true, ..ClientKey::default() };
         assert_eq!(message.transcode_to::<ClientKey>().unwrap(), expected);
     }
 }

@@ -24,7 +24,9 @@ pub(crate) enum Fault {
     #[error("{0} is negative: 0 means {DEFAULT_SIZE}, and at most {MAX_SIZE} are returned")]
     Size(i32),
     /// A token that a list of this collection did not give out.
-    #[error("is not a token that a list of `{0}` returned: pass `next_page_token` on as it is, or leave it empty to begin anew")]
+    #[error(
+        "is not a token that a list of `{0}` returned: pass `next_page_token` on as it is, or leave it empty to begin anew"
+    )]
     Token(String),
 }
 

@@ -1,0 +1,87 @@
+//! The admin API, `signalbox.admin.v1` over gRPC: what operators can ask for and change. It decides nothing about configurations
+//! itself: the ledger does.
+
+use signalbox_proto::admin::v1::{
+    client_key_service_server::{self, ClientKeyServiceServer},
+    config_service_server::{self, ConfigServiceServer},
+    credential_service_server::{self, CredentialServiceServer},
+    provider_service_server::{self, ProviderServiceServer},
+    redirect_service_server::{self, RedirectServiceServer},
+    replica_service_server::{self, ReplicaServiceServer},
+    route_service_server::{self, RouteServiceServer},
+    settings_service_server::{self, SettingsServiceServer},
+};
+use tonic::service::Routes;
+use tonic_health::{
+    pb::health_server::{self, HealthServer},
+    server::{HealthReporter, HealthService},
+};
+use tonic_reflection::server::{Builder, Error as ReflectionError};
+
+use crate::{ledger::Ledger, replicas::Replicas};
+
+mod apply;
+mod auth;
+mod client_key;
+mod credential;
+mod error;
+mod mask;
+mod page;
+mod provider;
+mod redirect;
+mod replica;
+mod resource;
+mod route;
+mod settings;
+mod verbs;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use auth::Auth;
+use replica::Fleet;
+use verbs::Verbs;
+
+/// What the reflection service lists, besides itself.
+const SERVICES: [&str; 9] = [
+    client_key_service_server::SERVICE_NAME,
+    config_service_server::SERVICE_NAME,
+    credential_service_server::SERVICE_NAME,
+    provider_service_server::SERVICE_NAME,
+    redirect_service_server::SERVICE_NAME,
+    replica_service_server::SERVICE_NAME,
+    route_service_server::SERVICE_NAME,
+    settings_service_server::SERVICE_NAME,
+    health_server::SERVICE_NAME,
+];
+
+/// Every service of the admin port.
+pub(crate) fn routes(ledger: Ledger, replicas: Replicas, health: HealthReporter) -> Routes {
+    let verbs = Verbs::new(ledger.clone());
+    Routes::default()
+        .add_service(ClientKeyServiceServer::new(verbs.clone()))
+        .add_service(CredentialServiceServer::new(verbs.clone()))
+        .add_service(ProviderServiceServer::new(verbs.clone()))
+        .add_service(RedirectServiceServer::new(verbs.clone()))
+        .add_service(RouteServiceServer::new(verbs.clone()))
+        .add_service(SettingsServiceServer::new(verbs.clone()))
+        .add_service(ConfigServiceServer::new(verbs).max_decoding_message_size(apply::MAX_REQUEST_BYTES))
+        .add_service(ReplicaServiceServer::new(Fleet::new(ledger, replicas)))
+        .add_service(HealthServer::new(HealthService::from_health_reporter(health)))
+        .add_service(reflected(reflection().build_v1()))
+        .add_service(reflected(reflection().build_v1alpha()))
+}
+
+/// The schemas of what is served here, and of the details that its errors carry.
+fn reflection() -> Builder<'static> {
+    let builder = Builder::configure()
+        .register_encoded_file_descriptor_set(signalbox_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    SERVICES.into_iter().fold(builder, Builder::with_service_name)
+}
+
+fn reflected<S>(service: Result<S, ReflectionError>) -> S {
+    #[expect(clippy::expect_used, reason = "the descriptors are compiled in, and a test asks for them")]
+    service.expect("the embedded descriptors decode")
+}

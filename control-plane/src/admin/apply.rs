@@ -1,0 +1,85 @@
+//! The whole configuration as one document, over gRPC: many resources brought to a wanted state in one revision.
+
+use std::collections::BTreeMap;
+
+use prost_types::FieldMask;
+use signalbox_proto::admin::v1::{
+    ApplyConfigRequest, ApplyConfigResponse, Change, apply_config_request::Mode, change::Kind,
+    config_service_server::ConfigService,
+};
+use tonic::{Request, Response, Status};
+
+use super::{
+    error::{Error, Violation},
+    verbs::{Call, Verbs},
+};
+use crate::ledger::{Difference, DifferenceKind, Entry};
+
+mod document;
+mod plan;
+
+use document::Document;
+use plan::Plan;
+
+/// Largest document that is taken, in bytes: some 300,000 client keys.
+pub(crate) const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
+
+#[tonic::async_trait]
+impl ConfigService for Verbs {
+    async fn apply_config(
+        &self,
+        request: Request<ApplyConfigRequest>,
+    ) -> Result<Response<ApplyConfigResponse>, Status> {
+        let call = Call::of(&request, "ConfigService/ApplyConfig");
+        Ok(Response::new(self.apply(call, request.into_inner()).await?))
+    }
+}
+
+impl Verbs {
+    async fn apply(&self, call: Call, request: ApplyConfigRequest) -> Result<ApplyConfigResponse, Error> {
+        let ApplyConfigRequest { config, mode, owner_labels, expected_revision, validate_only, comment, max_deletes } =
+            request;
+        let max_deletes = prunes(mode, &owner_labels)?.then_some(max_deletes);
+        let config = config.ok_or_else(|| Violation::missing("config"))?;
+        let Document { wanted, places } = Document::read(config)?;
+        let plan = Plan { wanted, owner_labels, expected_revision, max_deletes };
+        let entry = Entry { comment, ..call.entry(validate_only) };
+        let written = self.ledger().write(entry, move |state| plan.edits(state)).await;
+        let written = written.map_err(|source| Error::Write { source, places })?;
+        Ok(ApplyConfigResponse {
+            revision: written.revision.get(),
+            unchanged: written.changes.is_empty(),
+            changes: written.changes.into_iter().map(change).collect(),
+        })
+    }
+}
+
+/// Whether what is not mentioned goes.
+fn prunes(mode: i32, owner_labels: &BTreeMap<String, String>) -> Result<bool, Error> {
+    if owner_labels.contains_key("") {
+        return Err(Violation::new("owner_labels", "INVALID_LABEL", "a label's key may not be empty").into());
+    }
+    match Mode::try_from(mode) {
+        Ok(Mode::Unspecified | Mode::Merge) => Ok(false),
+        Ok(Mode::Prune) if owner_labels.is_empty() => {
+            let rule =
+                "is required with MODE_PRUNE: what carries all of these labels and is not in `config` is removed";
+            Err(Violation::new("owner_labels", "FIELD_REQUIRED", rule).into())
+        }
+        Ok(Mode::Prune) => Ok(true),
+        Err(_) => {
+            let rule = format!("{mode} is no mode: MODE_MERGE or MODE_PRUNE");
+            Err(Violation::new("mode", "INVALID_ENUM", rule).into())
+        }
+    }
+}
+
+fn change(difference: Difference) -> Change {
+    let Difference { name, kind, fields } = difference;
+    let (kind, fields) = match kind {
+        DifferenceKind::Create => (Kind::Create, None),
+        DifferenceKind::Update => (Kind::Update, Some(FieldMask { paths: fields })),
+        DifferenceKind::Delete => (Kind::Delete, None),
+    };
+    Change { resource: name.as_str().to_owned(), kind: kind.into(), fields }
+}

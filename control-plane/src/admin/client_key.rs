@@ -1,0 +1,64 @@
+//! The keys that clients present, over gRPC: which verb each call is. A key that is made up here is in one answer and nowhere else.
+
+use secrecy::ExposeSecret as _;
+use signalbox_proto::admin::v1::{
+    ClientKey, CreateClientKeyRequest, DeleteClientKeyRequest, DeleteResponse, GetClientKeyRequest,
+    ListClientKeysRequest, ListClientKeysResponse, UpdateClientKeyRequest, client_key::Imported,
+    client_key_service_server::ClientKeyService,
+};
+use signalbox_routing::ResourceName;
+use tonic::{Request, Response, Status};
+
+use super::verbs::{Call, Create, Delete, Update, Verbs, parse_id};
+use crate::key;
+
+#[tonic::async_trait]
+impl ClientKeyService for Verbs {
+    async fn get_client_key(&self, request: Request<GetClientKeyRequest>) -> Result<Response<ClientKey>, Status> {
+        let GetClientKeyRequest { name } = request.into_inner();
+        Ok(Response::new(self.get(&name)?))
+    }
+
+    async fn list_client_keys(
+        &self,
+        request: Request<ListClientKeysRequest>,
+    ) -> Result<Response<ListClientKeysResponse>, Status> {
+        let ListClientKeysRequest { page_size, page_token } = request.into_inner();
+        let (client_keys, next_page_token) = self.list(None, page_size, &page_token)?;
+        Ok(Response::new(ListClientKeysResponse { client_keys, next_page_token }))
+    }
+
+    async fn create_client_key(&self, request: Request<CreateClientKeyRequest>) -> Result<Response<ClientKey>, Status> {
+        let call = Call::of(&request, "ClientKeyService/CreateClientKey");
+        let CreateClientKeyRequest { client_key_id, mut client_key, validate_only } = request.into_inner();
+        let name = ResourceName::client_key(&parse_id(&client_key_id, "client_key_id")?);
+        let made_up = client_key.as_ref().is_some_and(|key| key.imported.is_none()).then(key::generate);
+        if let (Some(key), Some(secret)) = (&mut client_key, &made_up) {
+            key.imported = Some(Imported::ImportSecret(secret.expose_secret().to_owned()));
+        }
+        let (mut client_key, committed) =
+            self.create(call, Create { name, resource: client_key, validate_only }).await?;
+        if let (Some(secret), true) = (made_up, committed) {
+            client_key.secret = secret.expose_secret().to_owned();
+        }
+        Ok(Response::new(client_key))
+    }
+
+    async fn update_client_key(&self, request: Request<UpdateClientKeyRequest>) -> Result<Response<ClientKey>, Status> {
+        let call = Call::of(&request, "ClientKeyService/UpdateClientKey");
+        let UpdateClientKeyRequest { client_key, update_mask: mask, allow_missing, validate_only } =
+            request.into_inner();
+        let update = Update { resource: client_key, mask, allow_missing, validate_only };
+        Ok(Response::new(self.update(call, update).await?))
+    }
+
+    async fn delete_client_key(
+        &self,
+        request: Request<DeleteClientKeyRequest>,
+    ) -> Result<Response<DeleteResponse>, Status> {
+        let call = Call::of(&request, "ClientKeyService/DeleteClientKey");
+        let DeleteClientKeyRequest { name, etag, allow_missing, validate_only } = request.into_inner();
+        let delete = Delete { name, etag, allow_missing, validate_only, force: false };
+        Ok(Response::new(self.delete::<ClientKey>(call, delete).await?))
+    }
+}

@@ -1,0 +1,115 @@
+//! Why a call to the admin API fails, as facts. What an operator is told about them is the table's business.
+
+use std::{collections::BTreeMap, iter};
+
+use signalbox_routing::{Finding, ResourceName};
+
+use super::{mask, page};
+use crate::{bearer::Denied, ledger};
+
+mod table;
+
+pub(crate) use table::resource_type;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The caller has no admin token, or another.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The request itself breaks rules; never empty.
+    #[error("{} fields of the request break a rule", .0.len())]
+    Request(Vec<Violation>),
+    /// Nothing of that name and type.
+    #[error("`{name}` does not exist")]
+    NotFound {
+        /// The type, such as `Provider`.
+        resource_type: &'static str,
+        /// The full name.
+        name: String,
+    },
+    /// The ledger made no revision.
+    #[error("no revision was made")]
+    Write {
+        /// Why.
+        source: ledger::Error,
+        /// Where the resources were in the request.
+        places: Places,
+    },
+}
+
+/// A field of the request that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Violation {
+    /// The field's path in the request.
+    pub(crate) field: String,
+    /// The rule, in upper snake case.
+    pub(crate) reason: &'static str,
+    /// What is wrong, and what would be right.
+    pub(crate) description: String,
+}
+
+impl Violation {
+    /// A field that breaks a rule.
+    pub(crate) fn new(field: impl Into<String>, reason: &'static str, description: impl ToString) -> Self {
+        Self { field: field.into(), reason, description: description.to_string() }
+    }
+
+    /// A field that is not there.
+    pub(crate) fn missing(field: impl Into<String>) -> Self {
+        Self::new(field, "FIELD_REQUIRED", "is required")
+    }
+}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        Self::Request(vec![violation])
+    }
+}
+
+impl From<page::Fault> for Error {
+    fn from(fault: page::Fault) -> Self {
+        match fault {
+            page::Fault::Size(_) => Violation::new("page_size", "INVALID_PAGE_SIZE", fault).into(),
+            page::Fault::Token(_) => Violation::new("page_token", "INVALID_PAGE_TOKEN", fault).into(),
+        }
+    }
+}
+
+impl From<Vec<mask::Fault>> for Error {
+    fn from(faults: Vec<mask::Fault>) -> Self {
+        let violations = faults.iter().map(|fault| {
+            let reason = match fault {
+                mask::Fault::Unknown { .. } => "UNKNOWN_FIELD",
+                mask::Fault::Inside { .. } => "FIELD_NOT_ADDRESSABLE",
+                mask::Fault::Star => "INVALID_FIELD_MASK",
+            };
+            Violation::new("update_mask", reason, fault)
+        });
+        Self::Request(violations.collect())
+    }
+}
+
+/// Where in the request each resource was, such as `config.providers[2]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Places(BTreeMap<ResourceName, String>);
+
+impl Places {
+    /// A request that carries one resource.
+    pub(crate) fn one(name: ResourceName, place: &str) -> Self {
+        Self(iter::once((name, place.to_owned())).collect())
+    }
+
+    /// Notes where a resource is; the place where it was noted before, if it was.
+    pub(crate) fn note(&mut self, name: ResourceName, place: String) -> Option<String> {
+        self.0.insert(name, place)
+    }
+
+    /// The finding as the field of the request that it is about; a resource that is not in the request stands for itself.
+    fn violation(&self, finding: &Finding) -> Violation {
+        let Finding { resource, field, fault, effect: _ } = finding;
+        let place = self.0.get(resource).map_or(resource.as_str(), String::as_str);
+        let field = if field.is_empty() { place.to_owned() } else { format!("{place}.{field}") };
+        Violation::new(field, fault.reason(), fault)
+    }
+}

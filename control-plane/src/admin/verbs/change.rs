@@ -1,0 +1,149 @@
+//! The verbs that change something: each is one edit of the ledger, decided on the state that it is made on top of.
+
+use prost_reflect::DynamicMessage;
+use prost_types::FieldMask;
+use signalbox_proto::admin::v1::DeleteResponse;
+use signalbox_routing::{Id, Kind, ResourceName};
+
+use super::{Call, Verbs, parse_name, shown};
+use crate::{
+    admin::{
+        error::{Error, Places, Violation},
+        mask::{self, Mask},
+        resource::{Resource, dynamic, text, typed},
+    },
+    ledger::{Edit, Entry, Refused, Written},
+    message::{self, Message},
+    state::State,
+};
+
+/// Makes a resource.
+#[derive(Debug)]
+pub(crate) struct Create<R> {
+    /// Its name.
+    pub(crate) name: ResourceName,
+    /// The rest of it.
+    pub(crate) resource: Option<R>,
+    /// Do everything but commit.
+    pub(crate) validate_only: bool,
+}
+
+/// Changes a resource.
+#[derive(Debug)]
+pub(crate) struct Update<R> {
+    /// Its name, the etag of the version that is meant, and the fields.
+    pub(crate) resource: Option<R>,
+    /// Which of them to take over.
+    pub(crate) mask: Option<FieldMask>,
+    /// Make it if it is not there.
+    pub(crate) allow_missing: bool,
+    /// Do everything but commit.
+    pub(crate) validate_only: bool,
+}
+
+/// Removes a resource.
+#[derive(Debug)]
+pub(crate) struct Delete {
+    /// Its name.
+    pub(crate) name: String,
+    /// The version that is meant; empty = any.
+    pub(crate) etag: String,
+    /// No error where there is none.
+    pub(crate) allow_missing: bool,
+    /// Do everything but commit.
+    pub(crate) validate_only: bool,
+    /// A provider's credentials go with it.
+    pub(crate) force: bool,
+}
+
+impl Verbs {
+    /// Makes a resource, and says whether it was committed.
+    pub(crate) async fn create<R: Resource>(&self, call: Call, create: Create<R>) -> Result<(R, bool), Error> {
+        let Create { name, resource, validate_only } = create;
+        let wanted: R = typed(&said(resource)?);
+        let edit = |state: &State, name: ResourceName| match state.get(&name) {
+            Some(_) => Err(Refused::AlreadyExists(name)),
+            None => put(wanted, &name, None),
+        };
+        let written = self.write::<R, _>(call.entry(validate_only), &name, edit).await?;
+        Ok((shown(&written.state, &name)?, written.committed))
+    }
+
+    /// Changes a resource.
+    pub(crate) async fn update<R: Resource>(&self, call: Call, update: Update<R>) -> Result<R, Error> {
+        let Update { resource, mask, allow_missing, validate_only } = update;
+        let mask = Mask::read(mask, &message::descriptor(R::KIND))?;
+        let wanted = said(resource)?;
+        let name = parse_name(&text(&wanted, "name"), R::KIND, &format!("{}.name", R::FIELD))?;
+        let etag = text(&wanted, "etag");
+        let edit = move |state: &State, name: ResourceName| match state.get(&name) {
+            Some(stored) => {
+                check(&etag, &stored.message, &name)?;
+                let mut merged = stored.message.dynamic();
+                mask.merge(&wanted, &mut merged);
+                put::<R>(typed(&merged), &name, Some(&stored.message))
+            }
+            // An etag says that the caller has seen the resource: then it is not theirs to make.
+            None if allow_missing && etag.is_empty() => put::<R>(typed(&wanted), &name, None),
+            None => Err(Refused::NotFound(name)),
+        };
+        let written = self.write::<R, _>(call.entry(validate_only), &name, edit).await?;
+        shown(&written.state, &name)
+    }
+
+    /// Removes a resource, and says which revision that made.
+    pub(crate) async fn delete<R: Resource>(&self, call: Call, delete: Delete) -> Result<DeleteResponse, Error> {
+        let Delete { name, etag, allow_missing, validate_only, force } = delete;
+        let name = parse_name(&name, R::KIND, "name")?;
+        let edit = move |state: &State, name: ResourceName| match state.get(&name) {
+            Some(stored) => {
+                check(&etag, &stored.message, &name)?;
+                let parts = if force { parts(state, &name) } else { Vec::new() };
+                Ok(parts.into_iter().chain([name]).map(Edit::Delete).collect())
+            }
+            None if allow_missing => Ok(Vec::new()),
+            None => Err(Refused::NotFound(name)),
+        };
+        let written = self.write::<R, _>(call.entry(validate_only), &name, edit).await?;
+        Ok(DeleteResponse { revision: written.revision.get() })
+    }
+
+    async fn write<R, F>(&self, entry: Entry, name: &ResourceName, edit: F) -> Result<Written, Error>
+    where
+        R: Resource,
+        F: FnOnce(&State, ResourceName) -> Result<Vec<Edit>, Refused> + Send + 'static,
+    {
+        let edited = name.clone();
+        let written = self.ledger.write(entry, move |state| edit(state, edited)).await;
+        written.map_err(|source| Error::Write { source, places: Places::one(name.clone(), R::FIELD) })
+    }
+}
+
+/// What the caller says of a resource, without what is not theirs to say.
+fn said<R: Resource>(resource: Option<R>) -> Result<DynamicMessage, Error> {
+    let mut said = dynamic(&resource.ok_or_else(|| Violation::missing(R::FIELD))?);
+    mask::clear_output(&mut said);
+    Ok(said)
+}
+
+fn put<R: Resource>(resource: R, name: &ResourceName, stored: Option<&Message>) -> Result<Vec<Edit>, Refused> {
+    let message = resource.into_message(name, stored).map_err(|finding| Refused::Invalid(vec![finding]))?;
+    Ok(vec![Edit::Put(message)])
+}
+
+fn check(etag: &str, stored: &Message, name: &ResourceName) -> Result<(), Refused> {
+    if etag.is_empty() || etag == stored.etag() {
+        return Ok(());
+    }
+    Err(Refused::Etag { name: name.clone(), given: etag.to_owned(), current: stored.etag().to_owned() })
+}
+
+/// What cannot be without the resource.
+fn parts(state: &State, name: &ResourceName) -> Vec<ResourceName> {
+    match Id::parse(name.id()) {
+        Ok(id) if name.kind() == Kind::Provider => {
+            state.credentials(&id, None).map(|stored| stored.resource.name.clone()).collect()
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,262 @@
+//! The control plane as a running thing: binds both ports, opens the store, serves, and stops in bounded time. What is served is the
+//! business of the rooms that it puts together.
+
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use futures_util::TryFutureExt as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::{net::TcpListener, task::JoinError};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    admin::{self, Auth},
+    ledger::{self, Ledger, OpenError, Writer},
+    migrate,
+    replicas::Replicas,
+    seal::{self, MasterKey},
+    sync::{ConfigSync, KEEP_ALIVE},
+    tls::{self, SyncTls},
+};
+
+/// From the stop signal to the end, whoever is still connected by then.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// What the health service calls the server as a whole.
+const OVERALL: &str = "";
+
+/// What a control plane is made of.
+#[derive(Debug)]
+pub struct Options {
+    /// The database file.
+    pub database: PathBuf,
+    /// Where operators connect; port 0 = any that is free.
+    pub admin_listen: SocketAddr,
+    /// Where data planes connect; port 0 = any that is free.
+    pub sync_listen: SocketAddr,
+    /// Certificate and key of the sync port. Absent = no TLS, which is for loopback only.
+    pub sync_tls: Option<SyncTls>,
+    /// What admin calls carry.
+    pub admin_token: SecretString,
+    /// What data planes join with.
+    pub join_token: SecretString,
+    /// What stored secrets are sealed under.
+    pub master_key: MasterKey,
+    /// Whether pending migrations of an existing database are run; a new database is always made.
+    pub auto_migrate: bool,
+}
+
+/// Why a control plane cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The port is taken.
+    #[error("{address} is in use: choose another with {flag}")]
+    InUse {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The flag that says otherwise.
+        flag: &'static str,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address} ({flag})")]
+    Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The flag that says otherwise.
+        flag: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Provider keys would travel in the clear.
+    #[error(
+        "the sync port carries provider keys, so that {address} needs TLS: give --sync-tls-cert and --sync-tls-key \
+         (`signalbox-control-plane certificate` makes them), or listen on loopback with --sync-listen"
+    )]
+    SyncWithoutTls {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// A token that anybody could guess.
+    #[error("{what} is empty ({flag})")]
+    EmptyToken {
+        /// Which one.
+        what: &'static str,
+        /// Where it comes from.
+        flag: &'static str,
+    },
+    /// The sync port's TLS cannot be had.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// The configuration cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl BuildError {
+    /// Whether what was asked for can never work, so that trying again is of no use.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        match self {
+            Self::SyncWithoutTls { .. } | Self::EmptyToken { .. } | Self::Tls(_) => true,
+            Self::Open(error) => matches!(
+                error,
+                OpenError::Schema(migrate::Error::Pending { .. } | migrate::Error::Newer { .. })
+                    | OpenError::Seal(seal::Error::WrongMasterKey { .. })
+            ),
+            Self::InUse { .. } | Self::Listen { .. } => false,
+        }
+    }
+}
+
+/// Why a control plane stopped without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A port is lost.
+    #[error("the {port} port cannot be served any longer")]
+    Port {
+        /// Which one.
+        port: &'static str,
+        /// Why.
+        source: tonic::transport::Error,
+    },
+    /// Nothing can be written any longer.
+    #[error("the writer has ended")]
+    Writer(#[source] Option<JoinError>),
+}
+
+/// A control plane that is bound and loaded, and does not serve yet.
+#[derive(Debug)]
+pub struct App {
+    admin: Bound,
+    sync: Bound,
+    sync_server: Server,
+    admin_token: SecretString,
+    join_token: SecretString,
+    ledger: Ledger,
+    writer: Writer,
+}
+
+#[derive(Debug)]
+struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl App {
+    /// Binds both ports and loads the configuration.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the address and the flag, or what is wrong with the files.
+    pub async fn build(options: Options) -> Result<Self, BuildError> {
+        let Options {
+            database,
+            admin_listen,
+            sync_listen,
+            sync_tls,
+            admin_token,
+            join_token,
+            master_key,
+            auto_migrate,
+        } = options;
+        require_token(&admin_token, "the admin token", "--admin-token-file")?;
+        require_token(&join_token, "the join token", "--join-token-file")?;
+        let sync_server = match &sync_tls {
+            Some(tls) => tls::secured(server(), tls)?,
+            None if sync_listen.ip().is_loopback() => server(),
+            None => return Err(BuildError::SyncWithoutTls { address: sync_listen }),
+        };
+        let admin = bind(admin_listen, "--admin-listen").await?;
+        let sync = bind(sync_listen, "--sync-listen").await?;
+        let auto_migrate = auto_migrate || !database.exists();
+        let (ledger, writer) = Ledger::open(ledger::Options { database, master_key, auto_migrate }).await?;
+        Ok(Self { admin, sync, sync_server, admin_token, join_token, ledger, writer })
+    }
+
+    /// Where operators connect.
+    #[must_use]
+    pub const fn admin_addr(&self) -> SocketAddr {
+        self.admin.address
+    }
+
+    /// Where data planes connect.
+    #[must_use]
+    pub const fn sync_addr(&self) -> SocketAddr {
+        self.sync.address
+    }
+
+    /// The configuration, for whoever runs in the same process.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Serves until `stop`, then lets what is under way finish, for [`DRAIN`] at most.
+    ///
+    /// # Errors
+    /// [`RunError`] where it cannot go on.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        let Self { admin, sync, mut sync_server, admin_token, join_token, ledger, writer } = self;
+        // Whatever ends this function ends the streams too, and with them the last handles on the ledger.
+        let stop = stop.child_token();
+        let _stopped = stop.clone().drop_guard();
+        let mut writing = tokio::spawn(writer.run());
+        let health = HealthReporter::new();
+        let replicas = Replicas::default();
+        let watch = ConfigSync::new(ledger.subscribe(), &join_token, replicas.clone(), stop.clone());
+        let routes = admin::routes(ledger, replicas, health.clone());
+        let servers = async {
+            let admin = server()
+                .layer(Auth::new(&admin_token))
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(admin.incoming(), stop.cancelled());
+            let sync = sync_server
+                .add_service(watch.service())
+                .serve_with_incoming_shutdown(sync.incoming(), stop.cancelled());
+            let lost = |port| move |source| RunError::Port { port, source };
+            tokio::try_join!(admin.map_err(lost("admin")), sync.map_err(lost("sync")))?;
+            watch.ended().await;
+            Ok(())
+        };
+        tokio::select! {
+            served = servers => served?,
+            ended = &mut writing => return Err(RunError::Writer(ended.err())),
+            () = overdue(&stop, &health) => {
+                tracing::warn!(after_s = DRAIN.as_secs(), "stopped while connections were still open");
+                return Ok(());
+            }
+        };
+        writing.await.map_err(|error| RunError::Writer(Some(error)))
+    }
+}
+
+impl Bound {
+    fn incoming(self) -> TcpIncoming {
+        TcpIncoming::from(self.listener).with_nodelay(Some(true))
+    }
+}
+
+/// Tells probes that the end is near, and returns when it has come.
+async fn overdue(stop: &CancellationToken, health: &HealthReporter) {
+    stop.cancelled().await;
+    health.set_service_status(OVERALL, ServingStatus::NotServing).await;
+    tokio::time::sleep(DRAIN).await;
+}
+
+fn server() -> Server {
+    Server::builder().http2_keepalive_interval(Some(KEEP_ALIVE)).http2_keepalive_timeout(Some(KEEP_ALIVE))
+}
+
+fn require_token(token: &SecretString, what: &'static str, flag: &'static str) -> Result<(), BuildError> {
+    if token.expose_secret().trim().is_empty() { Err(BuildError::EmptyToken { what, flag }) } else { Ok(()) }
+}
+
+async fn bind(address: SocketAddr, flag: &'static str) -> Result<Bound, BuildError> {
+    let error = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => BuildError::InUse { address, flag },
+        _ => BuildError::Listen { address, flag, source },
+    };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    Ok(Bound { listener, address })
+}

@@ -1,0 +1,355 @@
+//! The command line and the environment: flags over environment over defaults. It turns words into typed options and does nothing
+//! with them.
+
+use std::{
+    env,
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
+use signalbox_control_plane::{
+    app::Options,
+    files::{self, ADMIN_TOKEN, DATABASE, DataDir, JOIN_TOKEN, MASTER_KEY},
+    key,
+    seal::{InvalidMasterKey, MasterKey},
+    tls::SyncTls,
+};
+use tracing_subscriber::{EnvFilter, filter::ParseError};
+
+/// Signalbox's control plane: keeps the configuration, takes changes over gRPC, and pushes each revision to the data planes.
+#[derive(Debug, Parser)]
+#[command(name = "signalbox-control-plane", version)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) log: Log,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How the log on stderr looks.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// What is logged: error, warn, info, debug, trace, or directives such as `info,sqlx=debug`
+    #[arg(long, global = true, value_name = "LEVEL", env = "SIGNALBOX_LOG", default_value = "info", value_parser = directives)]
+    pub(crate) log_level: String,
+    /// How a log line looks
+    #[arg(long, global = true, value_enum, env = "SIGNALBOX_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve operators and data planes
+    Serve(Serve),
+    /// Bring the database to this build's schema
+    Migrate(Migrate),
+    /// Make a certificate for the sync port, and the authority that data planes trust
+    Certificate(Certificate),
+}
+
+/// Where the database is.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The folder for everything that is kept; made if missing
+    #[arg(long, value_name = "DIR", env = "SIGNALBOX_DATA_DIR", default_value = "./signalbox-data")]
+    pub(crate) data_dir: PathBuf,
+    /// The database file [default: control.db in the data folder]
+    #[arg(long, value_name = "FILE", env = "SIGNALBOX_DATABASE")]
+    database: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Where operators connect: PORT or ADDRESS:PORT; a bare port means loopback, 0 any free one
+    #[arg(long, value_name = "ADDRESS", env = "SIGNALBOX_ADMIN_LISTEN", default_value = "9090", value_parser = address)]
+    admin_listen: SocketAddr,
+    /// Where data planes connect; off loopback it needs --sync-tls-cert and --sync-tls-key
+    #[arg(long, value_name = "ADDRESS", env = "SIGNALBOX_SYNC_LISTEN", default_value = "9091", value_parser = address)]
+    sync_listen: SocketAddr,
+    /// The sync port's certificate chain, PEM
+    #[arg(long, value_name = "FILE", env = "SIGNALBOX_SYNC_TLS_CERT", requires = "sync_tls_key")]
+    sync_tls_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", env = "SIGNALBOX_SYNC_TLS_KEY", requires = "sync_tls_cert")]
+    sync_tls_key: Option<PathBuf>,
+    /// The file with the token that data planes join with, or SIGNALBOX_JOIN_TOKEN [default: join-token in the data folder, made if missing]
+    #[arg(long, value_name = "FILE", env = "SIGNALBOX_JOIN_TOKEN_FILE")]
+    join_token_file: Option<PathBuf>,
+    /// The file with the token that admin calls carry, or SIGNALBOX_ADMIN_TOKEN [default: admin-token in the data folder, made if missing]
+    #[arg(long, value_name = "FILE", env = "SIGNALBOX_ADMIN_TOKEN_FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// The file with the key that stored secrets are sealed under, or SIGNALBOX_MASTER_KEY [default: master.key in the data folder, made if missing]
+    #[arg(long, value_name = "FILE", env = "SIGNALBOX_MASTER_KEY_FILE")]
+    master_key_file: Option<PathBuf>,
+    /// Run pending migrations of an existing database; a new one is always made
+    #[arg(long, env = "SIGNALBOX_AUTO_MIGRATE")]
+    auto_migrate: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Change nothing; exit with 1 if there is something to do
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Certificate {
+    /// The folder that ca.pem, sync.pem and sync.key are written to
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// A host name or IP address that data planes connect to; may be given several times
+    #[arg(long = "host", value_name = "NAME", required = true)]
+    pub(crate) hosts: Vec<String>,
+}
+
+/// Why the options cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A secret file cannot be used.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// A secret is given in two ways.
+    #[error("{variable} and {file} ({flag}) are both given: choose one", file = file.display())]
+    Twice {
+        /// The variable that holds it.
+        variable: &'static str,
+        /// The file that holds it.
+        file: PathBuf,
+        /// The flag that names that file.
+        flag: &'static str,
+    },
+    /// A secret in the environment that holds nothing.
+    #[error("{variable} is empty: put the secret into it, or unset it")]
+    Empty {
+        /// The variable.
+        variable: &'static str,
+    },
+    /// A secret in the environment that is no text.
+    #[error("{variable} is not UTF-8")]
+    NotText {
+        /// The variable.
+        variable: &'static str,
+    },
+    /// The master key is none.
+    #[error("{from}: {source}")]
+    MasterKey {
+        /// Where it comes from.
+        from: String,
+        /// What one looks like.
+        source: InvalidMasterKey,
+    },
+}
+
+/// What a server is made of, and what there is to say about it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// What the server is made of.
+    pub(crate) options: Options,
+    /// Where the admin token is, for people.
+    pub(crate) admin_token_in: String,
+}
+
+impl Place {
+    /// The database file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.database.clone().unwrap_or_else(|| self.data_dir.join(DATABASE))
+    }
+}
+
+impl Serve {
+    /// Reads the secrets that the options name, and makes those that may be made.
+    ///
+    /// # Errors
+    /// [`Error`] says which variable or file is wrong.
+    pub(crate) fn prepare(self, env: impl Fn(&str) -> Option<OsString>) -> Result<Prepared, Error> {
+        let database = self.place.database();
+        let dir = DataDir::open(&self.place.data_dir)?;
+        let secret = |variable, flag, file| Secret { variable, flag, file }.find(&env);
+        let admin = secret("SIGNALBOX_ADMIN_TOKEN", "--admin-token-file", self.admin_token_file)?;
+        let join = secret("SIGNALBOX_JOIN_TOKEN", "--join-token-file", self.join_token_file)?;
+        let master = secret("SIGNALBOX_MASTER_KEY", "--master-key-file", self.master_key_file)?;
+        let (admin_token, admin_token_in) = admin.or_made(&dir, ADMIN_TOKEN, key::token)?;
+        let (join_token, _) = join.or_made(&dir, JOIN_TOKEN, key::token)?;
+        let (text, from) = match master {
+            // A new key would not open what is in the database.
+            Found::Nowhere if database.exists() => {
+                (files::read_secret(&dir.join(MASTER_KEY))?, path(&dir.join(MASTER_KEY)))
+            }
+            master => master.or_made(&dir, MASTER_KEY, || MasterKey::generate().to_text())?,
+        };
+        let master_key = MasterKey::parse(&text).map_err(|source| Error::MasterKey { from, source })?;
+        let sync_tls = self.sync_tls_cert.zip(self.sync_tls_key).map(|(cert, key)| SyncTls { cert, key });
+        let options = Options {
+            database,
+            admin_listen: self.admin_listen,
+            sync_listen: self.sync_listen,
+            sync_tls,
+            admin_token,
+            join_token,
+            master_key,
+            auto_migrate: self.auto_migrate,
+        };
+        Ok(Prepared { options, admin_token_in })
+    }
+}
+
+/// A secret that may be in a variable, or in a file that a flag names.
+struct Secret {
+    variable: &'static str,
+    flag: &'static str,
+    file: Option<PathBuf>,
+}
+
+enum Found {
+    /// Here, and where it comes from.
+    Here(SecretString, String),
+    /// Nobody said.
+    Nowhere,
+}
+
+impl Secret {
+    fn find(self, env: impl Fn(&str) -> Option<OsString>) -> Result<Found, Error> {
+        let Self { variable, flag, file } = self;
+        match (env(variable), file) {
+            (Some(_), Some(file)) => Err(Error::Twice { variable, file, flag }),
+            (None, Some(file)) => Ok(Found::Here(files::read_secret(&file)?, path(&file))),
+            (None, None) => Ok(Found::Nowhere),
+            (Some(value), None) => {
+                let text = value.into_string().map_err(|_| Error::NotText { variable })?;
+                let text = text.trim();
+                if text.is_empty() {
+                    Err(Error::Empty { variable })
+                } else {
+                    Ok(Found::Here(text.into(), variable.to_owned()))
+                }
+            }
+        }
+    }
+}
+
+impl Found {
+    /// The secret, else the one in the data folder, which is made where it is not there.
+    fn or_made(
+        self,
+        dir: &DataDir,
+        name: &str,
+        make: impl FnOnce() -> SecretString,
+    ) -> Result<(SecretString, String), Error> {
+        match self {
+            Self::Here(secret, from) => Ok((secret, from)),
+            Self::Nowhere => Ok((dir.secret(name, make)?, path(&dir.join(name)))),
+        }
+    }
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Reads what is to be logged.
+fn directives(text: &str) -> Result<String, ParseError> {
+    EnvFilter::try_new(text).map(|_| text.to_owned())
+}
+
+/// Reads `PORT` or `ADDRESS:PORT`.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+    }
+    text.parse().map_err(|_| "neither PORT nor ADDRESS:PORT, such as 9090, 0.0.0.0:9090 or [::]:9090".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn serve(dir: &Path, flags: &[&str]) -> Serve {
+        let words = ["signalbox-control-plane", "serve", "--data-dir", dir.to_str().unwrap()];
+        match Cli::try_parse_from(words.iter().chain(flags)).unwrap().command {
+            Command::Serve(serve) => serve,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn nothing(_: &str) -> Option<OsString> {
+        None
+    }
+
+    #[test]
+    fn a_bare_port_means_loopback() {
+        assert_eq!(address("9090").unwrap(), "127.0.0.1:9090".parse().unwrap());
+        assert_eq!(address("0.0.0.0:0").unwrap(), "0.0.0.0:0".parse().unwrap());
+        assert_eq!(address("[::1]:9091").unwrap(), "[::1]:9091".parse().unwrap());
+        for bad in ["", "65536", "localhost:9090", "9090:", ":9090", "-1"] {
+            assert!(address(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_new_folder_gets_its_secrets_and_keeps_them() {
+        let root = tempfile::tempdir().unwrap();
+        let first = serve(root.path(), &[]).prepare(nothing).unwrap();
+        let second = serve(root.path(), &[]).prepare(nothing).unwrap();
+        assert_eq!(first.options.admin_token.expose_secret(), second.options.admin_token.expose_secret());
+        assert_eq!(first.options.master_key.id(), second.options.master_key.id());
+        assert_eq!(first.options.database, root.path().join("control.db"));
+        assert!(first.admin_token_in.ends_with("admin-token"));
+    }
+
+    #[test]
+    fn a_secret_comes_from_a_file_or_the_environment_but_not_from_both() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("given");
+        fs::write(&file, "from-file\n").unwrap();
+        let flags = ["--admin-token-file", file.to_str().unwrap()];
+        let env = |name: &str| (name == "SIGNALBOX_ADMIN_TOKEN").then(|| "from-env".into());
+
+        let by_file = serve(root.path(), &flags).prepare(nothing).unwrap();
+        assert_eq!(by_file.options.admin_token.expose_secret(), "from-file");
+        let by_env = serve(root.path(), &[]).prepare(env).unwrap();
+        assert_eq!(by_env.options.admin_token.expose_secret(), "from-env");
+        assert_eq!(by_env.admin_token_in, "SIGNALBOX_ADMIN_TOKEN");
+        assert!(matches!(serve(root.path(), &flags).prepare(env), Err(Error::Twice { .. })));
+        let empty = |name: &str| (name == "SIGNALBOX_JOIN_TOKEN").then(|| " ".into());
+        assert!(matches!(
+            serve(root.path(), &[]).prepare(empty),
+            Err(Error::Empty { variable: "SIGNALBOX_JOIN_TOKEN" })
+        ));
+    }
+
+    #[test]
+    fn a_database_without_its_master_key_is_not_given_another() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("control.db"), "").unwrap();
+        assert!(matches!(serve(root.path(), &[]).prepare(nothing), Err(Error::Files(files::Error::Read { .. }))));
+        assert!(!root.path().join("master.key").exists());
+        let bad = |name: &str| (name == "SIGNALBOX_MASTER_KEY").then(|| "too short".into());
+        assert!(matches!(serve(root.path(), &[]).prepare(bad), Err(Error::MasterKey { .. })));
+    }
+
+    #[test]
+    fn half_of_a_certificate_is_a_usage_error() {
+        let words = ["signalbox-control-plane", "serve", "--sync-tls-cert", "a.pem"];
+        assert_eq!(Cli::try_parse_from(words).unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,114 @@
+//! The program `signalbox-control-plane`: reads its options, starts what they say, and turns what happens into an exit code.
+
+use std::{env, io, process::ExitCode};
+
+use clap::Parser as _;
+use signalbox_control_plane::{
+    app::{App, BuildError},
+    certificate::{self, Outcome},
+    files::DataDir,
+    migrate::{self, Standing},
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+mod config;
+
+use config::{Certificate, Cli, Command, Log, LogFormat, Migrate, Prepared, Serve};
+
+/// Exit codes besides clap's 2 for wrong usage; 78 is `EX_CONFIG` of sysexits.h.
+const FAILED: u8 = 1;
+const BAD_CONFIGURATION: u8 = 78;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Cli { log, command } = Cli::parse();
+    start_log(&log);
+    let done = match command {
+        Command::Serve(options) => serve(options).await,
+        Command::Migrate(options) => migrate(options).await,
+        Command::Certificate(options) => make_certificate(&options),
+    };
+    done.unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        ExitCode::from(if is_configuration(&error) { BAD_CONFIGURATION } else { FAILED })
+    })
+}
+
+fn start_log(log: &Log) {
+    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(EnvFilter::new(&log.log_level));
+    match log.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
+    let Prepared { options, admin_token_in } = options.prepare(|name| env::var_os(name))?;
+    let (database, tls) = (options.database.display().to_string(), options.sync_tls.is_some());
+    let app = App::build(options).await?;
+    let stop = CancellationToken::new();
+    stop_on_signal(stop.clone())?;
+    let revision = app.ledger().state().position.revision.get();
+    tracing::info!(admin = %app.admin_addr(), sync = %app.sync_addr(), tls, database, revision, admin_token_in, "serving");
+    if !app.admin_addr().ip().is_loopback() {
+        tracing::warn!("the admin port is not on loopback and has no TLS: put a proxy with TLS in front of it");
+    }
+    app.run(stop).await?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(options: Migrate) -> anyhow::Result<ExitCode> {
+    let database = options.place.database();
+    if options.check {
+        let standing = migrate::check(&database).await?;
+        tracing::info!(database = %database.display(), ?standing, "checked, nothing changed");
+        return Ok(ExitCode::from(if standing == Standing::Current { 0 } else { FAILED }));
+    }
+    DataDir::open(&options.place.data_dir)?;
+    let before = migrate::run(&database).await?;
+    tracing::info!(database = %database.display(), ?before, "migrated");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn make_certificate(options: &Certificate) -> anyhow::Result<ExitCode> {
+    let Certificate { out, hosts } = options;
+    let (files, made) = match certificate::make(out, hosts)? {
+        Outcome::Made(files) => {
+            (files, "made; control plane: --sync-tls-cert and --sync-tls-key; data planes: --sync-ca")
+        }
+        Outcome::AlreadyThere(files) => (files, "there already; nothing was changed"),
+    };
+    tracing::info!(ca = %files.ca.display(), cert = %files.cert.display(), key = %files.key.display(), "{made}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first SIGTERM or SIGINT drains, the second does not wait.
+fn stop_on_signal(stop: CancellationToken) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            if stop.is_cancelled() {
+                std::process::exit(FAILED.into());
+            }
+            tracing::info!("draining; a second signal stops at once");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Whether trying again with the same options is of no use.
+fn is_configuration(error: &anyhow::Error) -> bool {
+    if let Some(error) = error.downcast_ref::<BuildError>() {
+        return error.is_configuration();
+    }
+    if let Some(error) = error.downcast_ref::<certificate::Error>() {
+        return matches!(error, certificate::Error::Host { .. } | certificate::Error::Partial { .. });
+    }
+    error.is::<config::Error>() || matches!(error.downcast_ref(), Some(migrate::Error::Newer { .. }))
+}
