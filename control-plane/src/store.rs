@@ -142,7 +142,9 @@ impl Store {
         }
         let reading = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(reading);
-        Ok(Self { path: path.to_owned(), writer: None, readers, _lock: lock })
+        let mut store = Self { path: path.to_owned(), writer: None, readers, _lock: lock };
+        store.writer().await?;
+        Ok(store)
     }
 
     /// The connections that read.
@@ -154,7 +156,10 @@ impl Store {
     pub(crate) async fn writer(&mut self) -> Result<&mut SqliteConnection, Error> {
         let connection = match self.writer.take() {
             Some(connection) => connection,
-            None => options(&self.path).connect().await.map_err(|source| Error::open(&self.path, source))?,
+            None => {
+                let options = options(&self.path).optimize_on_close(true, None);
+                options.connect().await.map_err(|source| Error::open(&self.path, source))?
+            }
         };
         Ok(self.writer.insert(connection))
     }

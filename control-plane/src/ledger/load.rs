@@ -53,8 +53,9 @@ fn stored(row: &resources::Row, held: &Held) -> Result<Stored, OpenError> {
     let unreadable = |source| OpenError::Unreadable { name: name.clone(), source };
     let kept = read_spec(name.kind(), &row.spec).map_err(unreadable)?;
     let mut message = Message::from_kept(&name, &kept).map_err(unreadable)?;
-    let whole = prospect::whole(&name, &kept, &held.secrets).map_err(unreadable)?;
+    let whole = prospect::whole(&name, &message, &kept, &held.secrets).map_err(unreadable)?;
     let body = convert::body(&name, &whole).map_err(OpenError::Unservable)?;
+    drop(whole);
     let stamp = Stamp {
         revision: row.revision()?,
         create_time: row.create_time(),

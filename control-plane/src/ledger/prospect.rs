@@ -1,6 +1,6 @@
 //! The state as it will be if a write is committed, and the steps that lead there; or why it may not be. Pure: it writes nothing.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use prost_reflect::DynamicMessage;
@@ -146,18 +146,25 @@ fn content(name: &ResourceName, wanted: Wanted) -> Result<Content, Error> {
     let Wanted { kept, secrets } = wanted;
     let unreadable = |source| Error::Unreadable { name: name.clone(), source };
     let message = Message::from_kept(name, &kept).map_err(unreadable)?;
-    let whole = whole(name, &kept, &secrets).map_err(unreadable)?;
+    let whole = whole(name, &message, &kept, &secrets).map_err(unreadable)?;
     let body = convert::body(name, &whole).map_err(|finding| Error::Invalid(vec![finding]))?;
+    drop(whole);
     Ok(Content { kept, secrets, message, body })
 }
 
-/// A message with its secrets inside.
-pub(super) fn whole(name: &ResourceName, kept: &DynamicMessage, secrets: &Secrets) -> Result<Message, Unreadable> {
-    let mut whole = kept.clone();
-    if !secrets.is_empty() {
-        secrets::put(&mut whole, secrets);
+/// A message, of which `kept` is kept, with its secrets inside.
+pub(super) fn whole<'a>(
+    name: &ResourceName,
+    message: &'a Message,
+    kept: &DynamicMessage,
+    secrets: &Secrets,
+) -> Result<Cow<'a, Message>, Unreadable> {
+    if secrets.is_empty() {
+        return Ok(Cow::Borrowed(message));
     }
-    Message::from_kept(name, &whole)
+    let mut whole = kept.clone();
+    secrets::put(&mut whole, secrets);
+    Message::from_kept(name, &whole).map(Cow::Owned)
 }
 
 fn change(name: &ResourceName, candidate: &Candidate, moment: Moment) -> Change {

@@ -12,6 +12,6 @@ pub(crate) fn fields(before: &DynamicMessage, after: &DynamicMessage) -> BTreeSe
         before.has_field(field) != after.has_field(field) || before.get_field(field) != after.get_field(field)
     };
     let schema = after.descriptor();
-    let fields = schema.fields().filter(|field| !is_output_only(field) && differs(field));
+    let fields = schema.fields().filter(|field| differs(field) && !is_output_only(field));
     fields.map(|field| field.name().to_owned()).collect()
 }

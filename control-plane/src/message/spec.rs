@@ -1,10 +1,10 @@
 //! A message as text: proto JSON of what the operator said, without what only the control plane sets. Driven by the schema, so
 //! that a new field needs nothing here.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use bytes::Bytes;
-use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
 use signalbox_proto::{DESCRIPTORS, admin::v1 as admin};
 use signalbox_routing::{Kind, ResourceName};
 
@@ -52,10 +52,10 @@ pub fn descriptor(kind: Kind) -> MessageDescriptor {
     DESCRIPTORS.get_message_by_name(name).expect("every kind has a message")
 }
 
-/// Fields that a spec leaves out, by full name: they are in columns, or in the place that a version has in history.
-static LEFT_OUT: LazyLock<HashSet<String>> = LazyLock::new(|| {
-    let fields = Kind::ALL.into_iter().flat_map(|kind| descriptor(kind).fields().collect::<Vec<_>>());
-    fields.filter(is_left_out).map(|field| field.full_name().to_owned()).collect()
+/// Fields that a spec leaves out: they are in columns, or in the place that a version has in history.
+static LEFT_OUT: LazyLock<BTreeMap<Kind, Vec<FieldDescriptor>>> = LazyLock::new(|| {
+    let left_out = |kind| (kind, descriptor(kind).fields().filter(is_left_out).collect());
+    Kind::ALL.into_iter().map(left_out).collect()
 });
 
 fn is_left_out(field: &FieldDescriptor) -> bool {
@@ -100,9 +100,7 @@ impl Message {
         if let Self::ClientKey(key) = self {
             kept.set_field_by_name(DIGEST, Value::Bytes(key.sha256.to_vec().into()));
         }
-        let left_out: Vec<FieldDescriptor> =
-            kept.descriptor().fields().filter(|field| LEFT_OUT.contains(field.full_name())).collect();
-        for field in &left_out {
+        for field in LEFT_OUT.get(&self.kind()).into_iter().flatten() {
             kept.clear_field(field);
         }
         kept

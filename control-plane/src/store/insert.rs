@@ -163,3 +163,79 @@ async fn taken(connection: &mut SqliteConnection, row: &NewRow<'_>, violation: s
         Err(error) => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use signalbox_proto::config::v1 as config;
+    use sqlx::ConnectOptions as _;
+
+    use super::*;
+    use crate::{key::Fingerprint, migrate, store};
+
+    async fn add(connection: &mut SqliteConnection, name: &str, message: impl Into<Message>) -> Result<(), Error> {
+        let name = ResourceName::parse(name).unwrap();
+        let (message, create_time) = (message.into(), UNIX_EPOCH);
+        let row =
+            NewRow { name: &name, message: &message, spec: "{}", revision: 1, create_time, update_time: UNIX_EPOCH };
+        insert(connection, &row).await
+    }
+
+    fn key() -> ClientKey {
+        ClientKey::new(admin::ClientKey::default(), Fingerprint { sha256: [1; 32], display_prefix: String::new() })
+    }
+
+    fn redirect(labels: &[&str]) -> admin::Redirect {
+        let client_key_labels = labels.iter().map(|label| ((*label).to_owned(), String::new())).collect();
+        admin::Redirect { from: "m".to_owned(), client_key_labels, ..Default::default() }
+    }
+
+    #[tokio::test]
+    async fn whose_a_unique_value_is_can_be_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.db");
+        migrate::run(&path).await.unwrap();
+        let mut connection = store::options(&path).connect().await.unwrap();
+
+        let prefixed = || admin::Provider { model_prefix: "a".to_owned(), ..Default::default() };
+        let at = || admin::Route { segment: "a".to_owned(), ..Default::default() };
+        add(&mut connection, "providers/a", prefixed()).await.unwrap();
+        add(&mut connection, "clientKeys/a", key()).await.unwrap();
+        add(&mut connection, "redirects/a", redirect(&["x", "y"])).await.unwrap();
+        add(&mut connection, "redirects/c", redirect(&["x"])).await.unwrap();
+        add(&mut connection, "routes/a", at()).await.unwrap();
+
+        let again: [(&str, &str, Message); 4] = [
+            ("providers", "model_prefix", prefixed().into()),
+            ("clientKeys", "import_sha256", key().into()),
+            ("redirects", "from", redirect(&["y", "x"]).into()),
+            ("routes", "segment", at().into()),
+        ];
+        for (collection, unique, message) in again {
+            let error = add(&mut connection, &format!("{collection}/b"), message).await.unwrap_err();
+            let owner = format!("{collection}/a");
+            assert!(matches!(&error, Error::Taken { field, by } if *field == unique && *by == owner), "{error:?}");
+        }
+        let twice = add(&mut connection, "routes/a", admin::Route::default()).await.unwrap_err();
+        assert!(matches!(twice, Error::Statement(_)), "no value is at fault: {twice:?}");
+    }
+
+    #[tokio::test]
+    async fn a_redirects_providers_are_rows_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.db");
+        migrate::run(&path).await.unwrap();
+        let mut connection = store::options(&path).connect().await.unwrap();
+        let mut transaction = sqlx::Connection::begin(&mut connection).await.unwrap();
+        let target = |provider: &str| config::redirect::Target { provider: provider.to_owned(), ..Default::default() };
+        let targets = vec![target("providers/b"), target(""), target("a")];
+        add(&mut transaction, "redirects/r", admin::Redirect { targets, ..redirect(&[]) }).await.unwrap();
+        let rows: Vec<(i64, String)> =
+            sqlx::query_as("SELECT position, provider FROM redirect_targets WHERE redirect = 'r' ORDER BY position")
+                .fetch_all(&mut *transaction)
+                .await
+                .unwrap();
+        assert_eq!(rows, [(0, "b".to_owned()), (2, "a".to_owned())]);
+    }
+}
