@@ -217,7 +217,8 @@ mod tests {
             let owner = format!("{collection}/a");
             assert!(matches!(&error, Error::Taken { field, by } if *field == unique && *by == owner), "{error:?}");
         }
-        let twice = add(&mut connection, "routes/a", admin::Route::default()).await.unwrap_err();
+        let elsewhere = admin::Route { segment: "z".to_owned(), ..Default::default() };
+        let twice = add(&mut connection, "routes/a", elsewhere).await.unwrap_err();
         assert!(matches!(twice, Error::Statement(_)), "no value is at fault: {twice:?}");
     }
 
