@@ -19,6 +19,8 @@ mod source;
 mod verdict;
 
 pub(crate) use answer::{Answer, Broken};
+#[cfg(test)]
+pub(crate) use failed::Clock;
 pub(crate) use failed::{Cause, Failed};
 
 pub(crate) use crate::upstream::Call;

@@ -70,6 +70,8 @@ struct Record {
     /// The turn of the last one.
     last_turn: u64,
     trouble: Option<Trouble>,
+    /// The pool's turn when that was learnt.
+    trouble_turn: u64,
 }
 
 /// Why a key is not to be taken.
@@ -100,6 +102,7 @@ pub(crate) enum Unavailable {
 pub(crate) struct Lease {
     member: Arc<Member>,
     ledger: Arc<Mutex<Ledger>>,
+    turn: u64,
 }
 
 impl Pool {
@@ -133,7 +136,7 @@ impl Pool {
         record.in_flight += 1;
         record.uses += 1;
         record.last_turn = turn;
-        Ok(Lease { member, ledger: Arc::clone(&self.ledger) })
+        Ok(Lease { member, ledger: Arc::clone(&self.ledger), turn })
     }
 }
 
@@ -153,35 +156,46 @@ impl Lease {
         self.member.secret.expose_secret()
     }
 
-    /// The upstream took the key: whatever was held against it is over.
+    /// The upstream took the key: what was held against it is over, unless that was learnt after this attempt began.
     pub(crate) fn accepted(&self) {
-        self.settle(None);
+        self.settle(|record, _| {
+            if record.trouble_turn < self.turn {
+                record.trouble = None;
+            }
+        });
     }
 
     /// The upstream refused the key.
     pub(crate) fn refused(&self, now: Instant) {
-        self.settle(Some(Trouble::Refused { until: now + SET_ASIDE }));
+        self.trouble(Trouble::Refused { until: now + SET_ASIDE });
     }
 
     /// The upstream limited the key. Returns until when it cools.
     pub(crate) fn limited(&self, now: Instant, retry_after: Option<Duration>) -> Instant {
         let until = now + retry_after.unwrap_or(COOLING);
-        self.settle(Some(Trouble::Cooling { until }));
+        self.trouble(Trouble::Cooling { until });
         until
     }
 
-    fn settle(&self, trouble: Option<Trouble>) {
-        if let Some(record) = lock(&self.ledger).records.get_mut(&self.member.credential.version) {
-            record.trouble = trouble;
+    fn trouble(&self, trouble: Trouble) {
+        self.settle(|record, turn| {
+            record.trouble = Some(trouble);
+            record.trouble_turn = turn;
+        });
+    }
+
+    fn settle(&self, change: impl FnOnce(&mut Record, u64)) {
+        let mut ledger = lock(&self.ledger);
+        let turn = ledger.turn;
+        if let Some(record) = ledger.records.get_mut(&self.member.credential.version) {
+            change(record, turn);
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(record) = lock(&self.ledger).records.get_mut(&self.member.credential.version) {
-            record.in_flight = record.in_flight.saturating_sub(1);
-        }
+        self.settle(|record, _| record.in_flight = record.in_flight.saturating_sub(1));
     }
 }
 

@@ -33,7 +33,7 @@ const MAX_HELD_EVENTS: usize = 64;
 const MAX_HELD_EVENT_BYTES: usize = 256 * 1024;
 /// Largest plain answer that is looked into.
 const MAX_HELD_ANSWER: usize = 10 * 1024 * 1024;
-/// Largest refusal that is searched for the key it was sent.
+/// Largest refusal that is searched for the key it may repeat; a larger one is not passed on.
 const MAX_HELD_REFUSAL: usize = 64 * 1024;
 
 impl Once<'_> {

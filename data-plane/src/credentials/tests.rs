@@ -124,6 +124,16 @@ fn if_all_are_refused_the_one_closest_to_recovery_is_tried() {
 }
 
 #[test]
+fn an_older_attempt_s_success_does_not_excuse_a_key() {
+    let now = Instant::now();
+    let pool = pool(CredentialChoice::LeastRecentlyUsed, &["a"]);
+    let (older, newer) = (take(&pool, now), take(&pool, now));
+    newer.limited(now, Some(MINUTE));
+    older.accepted();
+    assert_eq!(pool.take(now, &[]).unwrap_err(), Unavailable::Cooling { until: now + MINUTE });
+}
+
+#[test]
 fn a_request_is_not_refused_twice_with_one_key() {
     let now = Instant::now();
     let pool = pool(CredentialChoice::LeastRecentlyUsed, &["a", "b"]);

@@ -6,7 +6,7 @@ use super::{
     upstream::{Seen, Upstream, answer, json, stream_of},
     *,
 };
-use crate::attempt::failed::Cause;
+use crate::attempt::Cause;
 
 fn keys(seen: &[Seen]) -> Vec<&str> {
     seen.iter().filter_map(|seen| seen.header("authorization")).collect()

@@ -4,18 +4,21 @@ use super::{
     upstream::{Act, Step, Upstream, answer, json, stream, stream_of, then},
     *,
 };
-use crate::attempt::failed::{Cause, Clock};
+use crate::attempt::{Cause, Clock};
 
 const GREETING: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
 const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 
-/// A provider that gives up on a silent upstream soon.
-fn hasty(id: &str, address: SocketAddr) -> Provider {
+/// A provider that gives up soon where the case is that its upstream hangs.
+fn hasty(id: &str, address: SocketAddr, case: &str) -> Provider {
     let soon = Duration::from_millis(100);
     let mut provider = provider(id, address, &[]);
-    provider.timeouts.response_header = soon;
-    provider.timeouts.first_event = soon;
+    match case {
+        "hangs before the header" => provider.timeouts.response_header = soon,
+        _ if case.starts_with("hangs") => provider.timeouts.first_event = soon,
+        _ => {}
+    }
     provider
 }
 
@@ -49,7 +52,7 @@ async fn whatever_fails_before_the_commit_goes_to_the_next_target() {
         let first = Upstream::play([act]).await;
         let good = if as_stream { stream(&[GREETING, DONE]) } else { json("200 OK", HELLO) };
         let second = Upstream::play([good]).await;
-        let scene = Scene::new([hasty("first", first.address), provider("second", second.address, &[])]);
+        let scene = Scene::new([hasty("first", first.address, case), provider("second", second.address, &[])]);
 
         let (outcome, trail) = scene.run(if as_stream { streamed() } else { chat() }).await;
 
@@ -64,7 +67,7 @@ async fn whatever_fails_before_the_commit_goes_to_the_next_target() {
 async fn what_nobody_answers_is_told_by_its_last_failure() {
     for (case, act, as_stream) in failures() {
         let upstream = Upstream::play([act]).await;
-        let scene = Scene::new([hasty("only", upstream.address)]).with_attempts(1);
+        let scene = Scene::new([hasty("only", upstream.address, case)]).with_attempts(1);
         let (outcome, trail) = scene.run(if as_stream { streamed() } else { chat() }).await;
         let cause = outcome.expect_err(case).cause;
         let expected = match case {
@@ -171,13 +174,13 @@ async fn no_attempt_is_begun_that_the_client_will_not_wait_for() {
 async fn the_client_s_deadline_and_the_total_time_end_an_attempt() {
     let upstream = Upstream::play([vec![Step::Hang]]).await;
     let scene = Scene::new([provider("only", upstream.address, &[])]);
-    let soon = Call { deadline: Some(Instant::now() + Duration::from_millis(100)), ..streamed() };
+    let soon = Call { deadline: Some(Instant::now() + Duration::from_millis(300)), ..streamed() };
     let (outcome, trail) = scene.run(soon).await;
     assert!(matches!(outcome.unwrap_err().cause, Cause::TimedOut(Clock::Client)));
     assert_eq!(trail.attempts, 1);
 
     let mut brief = provider("only", upstream.address, &[]);
-    brief.timeouts.total = Duration::from_millis(100);
+    brief.timeouts.total = Duration::from_millis(300);
     let (outcome, _) = Scene::new([brief]).run(chat()).await;
     assert!(matches!(outcome.unwrap_err().cause, Cause::TimedOut(Clock::Total)));
 }

@@ -6,7 +6,7 @@ use super::{
     upstream::{Step, Upstream, answer, json, then},
     *,
 };
-use crate::attempt::failed::Cause;
+use crate::attempt::Cause;
 
 #[tokio::test]
 async fn the_body_goes_on_byte_for_byte_but_for_the_model() {
@@ -94,7 +94,7 @@ async fn an_answer_that_breaks_off_breaks_for_the_client_too() {
     }
     let upstream = Upstream::play([cut(Step::Hang)]).await;
     let mut brief = provider("only", upstream.address, &[]);
-    brief.timeouts.total = Duration::from_millis(100);
+    brief.timeouts.total = SECOND;
     let won = Scene::new([brief]).win(chat()).await;
     let (said, broken) = read(won.body).await;
     assert!(said == "half" && matches!(broken, Some(Broken::TotalTime)), "{said}, {broken:?}");
@@ -105,7 +105,7 @@ async fn an_answer_without_end_is_cut_off_when_its_time_is_over() {
     let head = Step::Send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec());
     let upstream = Upstream::play([vec![head, Step::Flood(b"5\r\nagain\r\n")]]).await;
     let mut brief = provider("only", upstream.address, &[]);
-    brief.timeouts.total = Duration::from_millis(200);
+    brief.timeouts.total = SECOND;
     let won = Scene::new([brief]).win(chat()).await;
     assert!(matches!(read(won.body).await.1, Some(Broken::TotalTime)));
     upstream.was_left(1).await;

@@ -12,9 +12,12 @@ const STOP: &str = "data: {\"model\":\"served\",\"choices\":[{\"delta\":{},\"fin
 const DONE: &str = "data: [DONE]\n\n";
 
 async fn won(act: Act) -> Won {
+    let falls_silent = act.iter().any(|step| matches!(step, Step::Hang));
     let upstream = Upstream::play([act]).await;
     let mut provider = provider("only", upstream.address, &[]);
-    provider.timeouts.stream_idle = Duration::from_millis(300);
+    if falls_silent {
+        provider.timeouts.stream_idle = Duration::from_millis(300);
+    }
     Scene::new([provider]).win(streamed()).await
 }
 
