@@ -113,3 +113,6 @@ impl Door {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,1 +1,136 @@
+//! The table, row by row.
 
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{attempt::Clock, openai::envelope::Field, reply::Content};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn whole(reply: Reply) -> (http::response::Parts, Value) {
+    let (head, content) = reply.into_parts();
+    let Content::Whole(body) = content else { panic!("an error is told as a whole") };
+    (head, serde_json::from_slice(&body).unwrap())
+}
+
+/// Status, type, code and param of the answer, and its headers as `name: value`, besides the content type.
+fn told(error: &Error) -> (u16, String, Vec<String>) {
+    let (head, body) = whole(error.reply());
+    assert_eq!(head.headers[http::header::CONTENT_TYPE], "application/json");
+    let error = body["error"].as_object().unwrap();
+    assert_eq!(error.keys().collect::<Vec<_>>(), ["code", "message", "param", "type"], "all four keys, always");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.ends_with(['.', '`']) && !message.ends_with("..") && !message.contains("  "), "{message}");
+    let words = ["type", "code", "param"].map(|key| error[key].as_str().unwrap_or("-")).join(" ");
+    let headers = head.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+    (head.status.as_u16(), words, headers.filter(|header| !header.starts_with("content-type")).collect())
+}
+
+fn failed(cause: Cause) -> Error {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    Failed { provider: crate::attempt::tests::provider("main", address, &[]).into(), cause }.into()
+}
+
+#[test]
+fn a_clients_mistakes_are_named() {
+    let invalid = |rest: &str| format!("invalid_request_error {rest}");
+    for (error, status, words, headers) in [
+        (framing::Error::Host.into(), 400, "malformed_request -", &["connection: close"][..]),
+        (framing::Error::Form.into(), 400, "malformed_request -", &["connection: close"]),
+        (framing::Error::Coding.into(), 400, "malformed_request -", &["connection: close"]),
+        (framing::Error::TargetTooLong { limit: 1 }.into(), 414, "url_too_long -", &["connection: close"]),
+        (framing::Error::TooManyHeaders { limit: 1 }.into(), 431, "headers_too_large -", &["connection: close"]),
+        (path::Error::Dot.into(), 400, "invalid_url -", &[]),
+        (Error::Nowhere, 404, "unknown_url -", &[]),
+        (Error::Method { allow: "GET, HEAD" }, 405, "method_not_allowed -", &["allow: GET, HEAD"]),
+        (auth::Refused::Missing.into(), 401, "missing_api_key -", &["www-authenticate: Bearer"]),
+        (auth::Refused::Invalid.into(), 401, "invalid_api_key -", &["www-authenticate: Bearer"]),
+        (auth::Refused::Ambiguous.into(), 400, "ambiguous_api_key -", &[]),
+        (openai::Media::Type.into(), 415, "unsupported_media_type -", &["accept: application/json"]),
+        (openai::Media::Encoding.into(), 415, "unsupported_media_type -", &["accept: application/json"]),
+        (inbound::Error::TooLarge { limit: 1 }.into(), 413, "request_too_large -", &["connection: close"]),
+        (inbound::Error::TooSlow.into(), 408, "request_timeout -", &["connection: close"]),
+        (inbound::Error::Broken("x".into()).into(), 400, "malformed_request -", &["connection: close"]),
+        (envelope::Error::NotAnObject.into(), 400, "invalid_json -", &[]),
+        (envelope::Error::Missing(Field::Model).into(), 400, "missing_parameter model", &[]),
+        (envelope::Error::Repeated(Field::Model).into(), 400, "repeated_parameter model", &[]),
+        (envelope::Error::Type(Field::Stream).into(), 400, "invalid_type stream", &[]),
+        (envelope::Error::ModelLength.into(), 400, "invalid_value model", &[]),
+        (Refusal::ModelNotFound.into(), 404, "model_not_found model", &[]),
+    ] {
+        let headers = headers.iter().map(|header| (*header).to_owned()).collect();
+        assert_eq!(told(&error), (status, invalid(words), headers), "{error:?}");
+    }
+}
+
+#[test]
+fn what_the_gateway_lacks_is_said_with_a_time_to_come_back() {
+    let soon = ["retry-after: 1", "retry-after-ms: 1000"];
+    for (error, code) in [
+        (Error::NotReady, "gateway_not_ready"),
+        (Error::Full, "overloaded"),
+        (failed(Cause::Busy), "no_available_target"),
+    ] {
+        assert_eq!(told(&error), (503, format!("server_error {code} -"), soon.map(str::to_owned).to_vec()));
+    }
+    assert_eq!(told(&Error::Panicked), (500, "server_error internal_error -".to_owned(), vec![]));
+}
+
+#[test]
+fn what_an_upstream_comes_to_after_our_own_attempts_is_not_worth_another() {
+    let never = vec!["x-should-retry: false".to_owned()];
+    for (error, status, code) in [
+        (failed(Cause::CredentialsExhausted { status: None }), 502, "upstream_credentials_exhausted"),
+        (failed(Cause::TimedOut(Clock::FirstEvent)), 504, "upstream_timeout"),
+        (failed(Cause::Status(StatusCode::INTERNAL_SERVER_ERROR)), 502, "upstream_error"),
+        (failed(Cause::ErrorInside), 502, "upstream_error"),
+        (failed(Cause::BrokenOff(None)), 502, "upstream_error"),
+        (failed(Cause::TooLarge { limit: 1 }), 502, "upstream_response_too_large"),
+        (mount::Error::Unusable.into(), 502, "upstream_error"),
+        (mount::Error::Upgrade.into(), 502, "upstream_error"),
+        (mount::Error::TimedOut { after: SECOND }.into(), 504, "upstream_timeout"),
+    ] {
+        assert_eq!(told(&error), (status, format!("server_error {code} -"), never.clone()), "{error:?}");
+    }
+}
+
+#[test]
+fn a_rate_limit_says_when_it_ends_and_a_long_one_that_waiting_is_not_for_sdks() {
+    for (retry_after, headers) in [
+        (Some(Duration::from_millis(1500)), &["retry-after: 2", "retry-after-ms: 1500"][..]),
+        (Some(60 * SECOND), &["retry-after: 60", "retry-after-ms: 60000"]),
+        (Some(61 * SECOND), &["retry-after: 61", "retry-after-ms: 61000", "x-should-retry: false"]),
+        (None, &["retry-after: 10", "retry-after-ms: 10000"]),
+    ] {
+        let headers = headers.iter().map(|header| (*header).to_owned()).collect();
+        let expected = (429, "requests rate_limit_exceeded -".to_owned(), headers);
+        assert_eq!(told(&failed(Cause::RateLimited { retry_after })), expected);
+    }
+}
+
+#[test]
+fn a_broken_stream_ends_in_an_error_event() {
+    for (broken, code) in [
+        (Broken::Incomplete, "upstream_error"),
+        (Broken::Idle, "upstream_timeout"),
+        (Broken::TotalTime, "upstream_timeout"),
+        (Broken::TooLarge { limit: 1 }, "upstream_response_too_large"),
+    ] {
+        let event = stream_event(&broken);
+        let data = event.strip_prefix(b"data: ").unwrap().strip_suffix(b"\n\n").unwrap();
+        let error = serde_json::from_slice::<Value>(data).unwrap()["error"].take();
+        assert_eq!(
+            (&error["type"], &error["code"], &error["param"]),
+            (&json!("server_error"), &json!(code), &Value::Null)
+        );
+    }
+}
+
+#[test]
+fn slow_headers_are_answered_with_a_whole_message() {
+    let message = String::from_utf8(header_timeout().to_vec()).unwrap();
+    let (head, body) = message.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 408 "));
+    assert!(head.contains(&format!("content-length: {}", body.len())));
+    assert_eq!(serde_json::from_str::<Value>(body).unwrap()["error"]["code"], "request_timeout");
+}
