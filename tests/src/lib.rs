@@ -6,7 +6,10 @@ mod admin;
 mod client;
 pub mod draft;
 mod http1;
+pub mod logs;
+mod process;
 mod raw;
+mod system;
 pub mod upstream;
 pub mod wait;
 
@@ -14,4 +17,5 @@ pub use admin::{Admin, Authorized, Bearer};
 pub use client::{Client, Events, Reply, chat, chat_streamed};
 pub use draft::Draft;
 pub use raw::{Raw, RawAnswer};
+pub use system::{ADMIN_TOKEN, CLIENT_KEY, ControlPlane, DataPlane, JOIN_TOKEN, Joining, Setup, System};
 pub use upstream::{Answer, Upstream};

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use tracing_subscriber::{
     EnvFilter,
-    fmt::{self, MakeWriter},
+    fmt::MakeWriter,
 };
 
 /// Everything that this repository says, and all that its dependencies have to say about their work.
@@ -19,7 +19,7 @@ static LINES: Mutex<String> = Mutex::new(String::new());
 /// Keeps log lines from now on; the first caller's "now" counts.
 pub(crate) fn keep() {
     static KEPT: OnceLock<()> = OnceLock::new();
-    KEPT.get_or_init(|| fmt().json().flatten_event(true).with_env_filter(EnvFilter::new(FILTER)).with_writer(Writer).init());
+    KEPT.get_or_init(|| tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(EnvFilter::new(FILTER)).with_writer(Writer).init());
 }
 
 /// Every line so far.
@@ -29,10 +29,13 @@ pub fn all() -> String {
 
 /// The access log's line about a request; `None` = it is not over, or left no line.
 pub fn access(request_id: &str) -> Option<Value> {
+    holding(request_id).into_iter().find(|line| line.get("target").is_some_and(|target| target == "access"))
+}
+
+/// The lines that hold a text.
+pub fn holding(text: &str) -> Vec<Value> {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    let of_access = lines.lines().filter(|line| line.contains(request_id)).filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut of_access = of_access.filter(|line| line.get("target").is_some_and(|target| target == "access"));
-    of_access.next()
+    lines.lines().filter(|line| line.contains(text)).filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 struct Writer;

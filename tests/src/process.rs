@@ -1,10 +1,14 @@
 //! A plane as a process of its own: its tasks have a runtime to themselves, so that a story can kill it with all its connections, as
 //! SIGKILL would.
 
-use std::{fmt::Debug, future::Future, time::Duration};
+use std::{
+    fmt::Debug,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use tokio::{
-    runtime::{self, Runtime},
+    runtime,
     sync::oneshot,
     task::spawn_blocking,
 };
@@ -12,48 +16,52 @@ use tokio_util::sync::CancellationToken;
 
 use crate::wait::soon;
 
-/// How long a killed process may take to be gone.
+/// How long what a killed process had under way may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
 
 /// A running plane. Dropped, it is killed.
 #[derive(Debug)]
 pub(crate) struct Process {
-    runtime: Option<Runtime>,
     stop: CancellationToken,
+    kill: CancellationToken,
     ended: oneshot::Receiver<Result<(), String>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Process {
-    /// Runs `build` on a runtime of its own, and then what it built until it is told to stop. Returns what `build` says besides.
+    /// Builds something on a runtime of its own, and then runs it until it is told to stop. Returns what `build` says besides.
     ///
     /// # Errors
     /// What `build` came to.
-    pub(crate) async fn start<T, E, F, R, Error>(
-        build: impl Future<Output = Result<(T, F), E>> + Send + 'static,
-    ) -> Result<(Self, T), E>
+    pub(crate) async fn start<T, E, F, Built, R, Running, Error>(build: F) -> Result<(Self, T), E>
     where
         T: Send + 'static,
         E: Send + 'static,
-        F: FnOnce(CancellationToken) -> R + Send + 'static,
-        R: Future<Output = Result<(), Error>> + Send + 'static,
+        F: FnOnce() -> Built + Send + 'static,
+        Built: Future<Output = Result<(T, R), E>>,
+        R: FnOnce(CancellationToken) -> Running,
+        Running: Future<Output = Result<(), Error>>,
         Error: Debug,
     {
-        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("there is a thread left");
-        let (stop, (end, ended)) = (CancellationToken::new(), oneshot::channel());
-        let (built, building) = oneshot::channel();
-        let stopping = stop.clone();
-        runtime.spawn(async move {
-            match build.await {
-                Ok((said, run)) => {
-                    drop(built.send(Ok(said)));
-                    drop(end.send(run(stopping).await.map_err(|error| format!("{error:?}"))));
+        let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+        let ((built, building), (end, ended)) = (oneshot::channel(), oneshot::channel());
+        let (stopping, killed) = (stop.clone(), kill.clone());
+        let thread = thread::spawn(move || {
+            let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+            let runtime = runtime.expect("there is a thread left");
+            runtime.block_on(killed.run_until_cancelled(async move {
+                // Whoever does not listen any more has failed for a reason of its own.
+                match build().await {
+                    Ok((said, run)) => {
+                        drop(built.send(Ok(said)));
+                        drop(end.send(run(stopping).await.map_err(|error| format!("{error:?}"))));
+                    }
+                    Err(error) => drop(built.send(Err(error))),
                 }
-                Err(error) => drop(built.send(Err(error))),
-            }
+            }));
+            runtime.shutdown_timeout(DEATH);
         });
-        // Made first, so that a runtime whose build fails is taken down outside of it.
-        let process = Self { runtime: Some(runtime), stop, ended };
+        let process = Self { stop, kill, ended, thread: Some(thread) };
         let said = soon("a plane to start", building).await.expect("the build does not panic")?;
         Ok((process, said))
     }
@@ -73,19 +81,18 @@ impl Process {
         self.kill().await;
     }
 
-    /// Ends it at once, connections, files and all.
+    /// Ends it at once, and waits until all its connections and files are closed.
     pub(crate) async fn kill(mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            let gone = spawn_blocking(move || runtime.shutdown_timeout(DEATH));
-            gone.await.expect("a runtime shuts down");
+        self.kill.cancel();
+        if let Some(thread) = self.thread.take() {
+            let gone = spawn_blocking(move || thread.join());
+            gone.await.expect("joining does not panic").expect("the plane does not panic");
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        self.kill.cancel();
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 mod control_plane;
 mod data_plane;
 
-pub use control_plane::{ADMIN_TOKEN, ControlPlane, JOIN_TOKEN};
+pub use control_plane::{ADMIN_TOKEN, ControlPlane, JOIN_TOKEN, Joining};
 pub use data_plane::DataPlane;
 
 /// The client key that every system knows.
@@ -91,7 +91,8 @@ impl System {
 
     /// Starts a further data plane; it need not be ready yet.
     pub async fn add_data_plane(&mut self) {
-        let id = format!("replica-{}", self.data_planes.len());
+        // Unlike any other in this process, so that log lines tell them apart.
+        let id = format!("replica-{}-{}", self.host, self.data_planes.len());
         let dir = self.dir.path().join(&id);
         let to = self.control_plane.joining();
         self.data_planes.push(DataPlane::start_in(dir, id, self.host, to, &self.setup).await);

@@ -7,9 +7,9 @@ use std::{
 
 use secrecy::SecretString;
 use signalbox_control_plane::{
-    App, BuildError, Options,
+    app::{App, BuildError, Options},
     certificate::{self, Files, Outcome},
-    files::{DataDir, MASTER_KEY},
+    files::{DATABASE, DataDir, MASTER_KEY},
     seal::MasterKey,
     tls::SyncTls,
 };
@@ -106,7 +106,7 @@ impl ControlPlane {
         let dir = DataDir::open(&self.dir).expect("the folder can be made");
         let master_key = dir.secret(MASTER_KEY, || MasterKey::generate().to_text()).expect("the key can be made");
         Options {
-            data_dir: self.dir.clone(),
+            database: dir.join(DATABASE),
             admin_listen: self.admin,
             sync_listen: self.sync,
             sync_tls: self.tls.as_ref().map(|files| SyncTls { cert: files.cert.clone(), key: files.key.clone() }),
@@ -127,7 +127,7 @@ impl ControlPlane {
 }
 
 async fn run(options: Options) -> Result<(Process, (SocketAddr, SocketAddr)), BuildError> {
-    Process::start(async move {
+    Process::start(async move || {
         let app = App::build(options).await?;
         let addresses = (app.admin_addr(), app.sync_addr());
         Ok((addresses, move |stop| app.run(stop)))

@@ -2,12 +2,11 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use secrecy::SecretString;
-use serde_json::Value;
 use signalbox_data_plane::{App, BuildError, CacheOptions, Drain, Options, cache::CacheKey};
 
 use super::{CLIENT_KEY, Setup, control_plane::Joining};
@@ -147,8 +146,8 @@ impl DataPlane {
                 key: CacheKey::load_or_create(&self.cache_key()).expect("the key can be made"),
             }),
             replica_id: self.id.clone(),
-            limits: self.setup.limits.clone(),
-            drain: self.setup.drain.clone(),
+            limits: self.setup.limits,
+            drain: self.setup.drain,
         }
     }
 
@@ -162,7 +161,7 @@ impl DataPlane {
 }
 
 async fn run(options: Options) -> Result<(Process, SocketAddr), BuildError> {
-    Process::start(async move {
+    Process::start(async move || {
         let app = App::build(options).await?;
         let addr = app.local_addr();
         Ok((addr, move |stop| app.run(stop)))

@@ -1,0 +1,351 @@
+//! What an operator does wrong is named precisely and makes no revision; what can be discovered is discovered without a token.
+
+use std::future::Future;
+
+use prost_types::FieldMask;
+use signalbox_proto::{
+    admin::v1::{
+        ApplyConfigRequest, ClientKey, Config, CreateClientKeyRequest, CreateCredentialRequest, CreateProviderRequest,
+        CreateRedirectRequest, CreateRouteRequest, DeleteProviderRequest, GetProviderRequest, ListProvidersRequest, Provider,
+        Settings, UpdateProviderRequest, UpdateSettingsRequest, apply_config_request::Mode, change,
+    },
+    config::v1::{Retry, Timeouts},
+};
+use signalbox_tests::{
+    Admin, Draft, Setup, System,
+    draft::{client_key, credential, millis, provider, redirect, route},
+};
+use tonic::{Code, Response, Status};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request, server_reflection_response,
+};
+use tonic_types::StatusExt as _;
+
+const URL: &str = "http://127.0.0.1:9/v1";
+
+/// A control plane with a provider `main`; no data plane is needed here.
+async fn system() -> System {
+    let system = Setup { data_planes: 0, ..Setup::default() }.start().await;
+    system.apply(Draft::new().upstream("main", URL)).await;
+    system
+}
+
+/// Whether an error names this field or subject and holds these words.
+#[track_caller]
+fn names(status: &Status, code: Code, subject: &str, words: &str) {
+    assert_eq!(status.code(), code, "{status}");
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status}"));
+    assert_eq!(info.domain, "signalbox.dev");
+    assert!(info.reason.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{}", info.reason);
+    let mut named: Vec<(String, String)> = Vec::new();
+    if let Some(bad_request) = details.bad_request() {
+        named.extend(bad_request.field_violations.iter().map(|v| (v.field.clone(), v.description.clone())));
+    }
+    if let Some(failure) = details.precondition_failure() {
+        named.extend(failure.violations.iter().map(|v| (v.subject.clone(), v.description.clone())));
+    }
+    if let Some(resource) = details.resource_info() {
+        named.push((resource.resource_name.clone(), resource.description.clone()));
+    }
+    let found = named.iter().any(|(field, description)| field == subject && (description.contains(words) || status.message().contains(words)));
+    assert!(found, "neither `{subject}` nor `{words}`: {named:?}, {status}");
+}
+
+/// The error of a call that must fail and make no revision.
+async fn refused<T: std::fmt::Debug>(admin: &Admin, call: impl Future<Output = Result<Response<T>, Status>>) -> Status {
+    let before = admin.revision().await;
+    let status = call.await.expect_err("this must be refused");
+    assert_eq!(admin.revision().await, before, "a refused call made a revision: {status}");
+    status
+}
+
+fn created(id: &str, provider: Provider) -> CreateProviderRequest {
+    CreateProviderRequest { provider_id: id.to_owned(), provider: Some(provider), ..CreateProviderRequest::default() }
+}
+
+#[tokio::test]
+async fn a_bad_provider_is_refused_for_each_field_that_is_wrong() {
+    let system = system().await;
+    let admin = system.admin();
+    let with_url = |url: &str| provider("", url);
+    let timeouts = |seconds| Timeouts { connect: Some(prost_types::Duration { seconds, nanos: 0 }), ..Timeouts::default() };
+    let cases = [
+        ("bad", with_url("ftp://example.com"), "provider.base_url", "http"),
+        ("bad", with_url("not a url"), "provider.base_url", ""),
+        ("bad", with_url("http://"), "provider.base_url", ""),
+        ("bad", with_url("https://user:secret@example.com/v1"), "provider.base_url", ""),
+        ("bad", with_url(""), "provider.base_url", ""),
+        ("Bad_Name", with_url(URL), "provider_id", "letter"),
+        ("-bad", with_url(URL), "provider_id", ""),
+        ("", with_url(URL), "provider_id", ""),
+        (&"a".repeat(64), with_url(URL), "provider_id", ""),
+        ("bad", Provider { dialect: 0, ..with_url(URL) }, "provider.dialect", ""),
+        ("bad", Provider { timeouts: Some(timeouts(-1)), ..with_url(URL) }, "provider.timeouts.connect", ""),
+        ("bad", Provider { retry: Some(Retry { attempts: Some(0), ..Retry::default() }), ..with_url(URL) }, "provider.retry.attempts", ""),
+        ("bad", Provider { drop_headers: vec!["not a header".to_owned()], ..with_url(URL) }, "provider.drop_headers[0]", ""),
+    ];
+    for (id, provider, field, words) in cases {
+        let status = refused(admin, admin.providers().create_provider(created(id, provider.clone()))).await;
+        names(&status, Code::InvalidArgument, field, words);
+        assert!(!status.to_string().contains("secret"), "{status}");
+    }
+    let status = refused(admin, admin.providers().create_provider(created("main", with_url(URL)))).await;
+    names(&status, Code::AlreadyExists, "providers/main", "");
+}
+
+#[tokio::test]
+async fn redirects_that_loop_or_lead_nowhere_are_refused() {
+    let system = system().await;
+    let admin = system.admin();
+    let config = Draft::new().redirect("a", "loop-a", &[("", "loop-b")]).redirect("b", "loop-b", &[("", "loop-a")]).0;
+    let request = ApplyConfigRequest { config: Some(config), ..ApplyConfigRequest::default() };
+    let status = refused(admin, admin.configs().apply_config(request)).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert!(status.message().contains("loop-a") && status.message().contains("loop-b"), "{status}");
+    let create = |redirect| CreateRedirectRequest { redirect_id: "r".to_owned(), redirect: Some(redirect), ..CreateRedirectRequest::default() };
+    let status = refused(admin, admin.redirects().create_redirect(create(redirect("", "self", &[("", "self")])))).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    let status = refused(admin, admin.redirects().create_redirect(create(redirect("", "x", &[("nobody", "m")])))).await;
+    names(&status, Code::FailedPrecondition, "redirect.targets[0].provider", "nobody");
+    let status = refused(admin, admin.redirects().create_redirect(create(redirect("", "x", &[])))).await;
+    names(&status, Code::InvalidArgument, "redirect.targets", "");
+    let status = refused(admin, admin.redirects().create_redirect(create(redirect("", "", &[("main", "m")])))).await;
+    names(&status, Code::InvalidArgument, "redirect.from", "");
+}
+
+#[tokio::test]
+async fn a_route_takes_none_of_the_gateways_own_paths_and_nobody_elses() {
+    let system = system().await;
+    let admin = system.admin();
+    system.apply(Draft::new().route(route("taken", URL))).await;
+    let create = |id: &str, route| CreateRouteRequest { route_id: id.to_owned(), route: Some(route), ..CreateRouteRequest::default() };
+    for own in ["v1", "health", "healthz", "readyz", "metrics"] {
+        let status = refused(admin, admin.routes().create_route(create(own, route("", URL)))).await;
+        names(&status, Code::InvalidArgument, "route.segment", own);
+    }
+    let with_segment = |segment: &str| signalbox_proto::admin::v1::Route { segment: segment.to_owned(), ..route("", URL) };
+    for segment in ["taken", "a/b", "..", "v1"] {
+        let status = refused(admin, admin.routes().create_route(create("r", with_segment(segment)))).await;
+        names(&status, Code::InvalidArgument, "route.segment", "");
+    }
+    let nowhere = signalbox_proto::admin::v1::Route { destination: None, ..route("", "") };
+    let status = refused(admin, admin.routes().create_route(create("r", nowhere))).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+}
+
+#[tokio::test]
+async fn an_update_names_fields_that_exist_and_a_version_that_is_current() {
+    let system = system().await;
+    let admin = system.admin();
+    let get = || GetProviderRequest { name: "providers/main".to_owned() };
+    let current = admin.providers().get_provider(get()).await.unwrap().into_inner();
+    let update = |provider: Provider, paths: &[&str]| UpdateProviderRequest {
+        provider: Some(provider),
+        update_mask: Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
+        ..UpdateProviderRequest::default()
+    };
+    for path in ["timeouts.stream_idel", "nothing", "base_url.host", "", "timeouts..connect"] {
+        let status = refused(admin, admin.providers().update_provider(update(current.clone(), &[path]))).await;
+        names(&status, Code::InvalidArgument, "update_mask", "");
+    }
+    let renamed = Provider { display_name: "one".to_owned(), ..current.clone() };
+    let changed = admin.providers().update_provider(update(renamed.clone(), &["display_name"])).await.unwrap().into_inner();
+    assert_eq!((changed.revision, changed.display_name.as_str()), (current.revision + 2, "one"));
+    assert_ne!(changed.etag, current.etag);
+    let late = Provider { display_name: "two".to_owned(), ..current.clone() };
+    let status = refused(admin, admin.providers().update_provider(update(late, &["display_name"]))).await;
+    names(&status, Code::Aborted, "providers/main", "");
+    let delete = DeleteProviderRequest { name: "providers/main".to_owned(), etag: current.etag, force: true, ..Default::default() };
+    let status = refused(admin, admin.providers().delete_provider(delete)).await;
+    names(&status, Code::Aborted, "providers/main", "");
+    let missing = Provider { name: "providers/nobody".to_owned(), ..provider("", URL) };
+    let status = refused(admin, admin.providers().update_provider(update(missing, &["display_name"]))).await;
+    names(&status, Code::NotFound, "providers/nobody", "");
+    let unchanged = admin.providers().update_provider(update(changed.clone(), &["*"])).await.unwrap().into_inner();
+    assert_eq!(unchanged, changed, "what changes nothing makes no revision");
+}
+
+#[tokio::test]
+async fn what_is_in_use_is_not_removed() {
+    let system = system().await;
+    let admin = system.admin();
+    system.apply(Draft::new().redirect("r", "r", &[("main", "m")])).await;
+    let delete = |force| DeleteProviderRequest { name: "providers/main".to_owned(), force, ..DeleteProviderRequest::default() };
+    for force in [false, true] {
+        let status = refused(admin, admin.providers().delete_provider(delete(force))).await;
+        names(&status, Code::FailedPrecondition, "providers/main", "redirects/r");
+    }
+    let settings = Settings { default_provider: "nobody".to_owned(), ..Settings::default() };
+    let request = UpdateSettingsRequest { settings: Some(settings), ..UpdateSettingsRequest::default() };
+    let status = refused(admin, admin.settings().update_settings(request)).await;
+    names(&status, Code::FailedPrecondition, "settings.default_provider", "nobody");
+}
+
+#[tokio::test]
+async fn keys_and_credentials_are_refused_for_what_they_are_without_being_shown() {
+    let system = system().await;
+    let admin = system.admin();
+    let create = |id: &str, key| CreateClientKeyRequest { client_key_id: id.to_owned(), client_key: Some(key), ..Default::default() };
+    for secret in ["", "two words-planted", "caf\u{e9}-planted", &"planted".repeat(100)] {
+        let status = refused(admin, admin.client_keys().create_client_key(create("k", client_key("", secret)))).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(!status.to_string().contains("planted"), "{status}");
+    }
+    let short = ClientKey {
+        imported: Some(signalbox_proto::admin::v1::client_key::Imported::ImportSha256(vec![1; 31].into())),
+        ..ClientKey::default()
+    };
+    let status = refused(admin, admin.client_keys().create_client_key(create("k", short))).await;
+    names(&status, Code::InvalidArgument, "client_key.import_sha256", "32");
+    let status = refused(admin, admin.client_keys().create_client_key(create("twin", client_key("", signalbox_tests::CLIENT_KEY)))).await;
+    assert!([Code::AlreadyExists, Code::InvalidArgument].contains(&status.code()), "{status}");
+    assert!(!status.to_string().contains(signalbox_tests::CLIENT_KEY), "{status}");
+    let create = |parent: &str, credential| CreateCredentialRequest {
+        parent: parent.to_owned(),
+        credential_id: "k".to_owned(),
+        credential: Some(credential),
+        ..CreateCredentialRequest::default()
+    };
+    let status = refused(admin, admin.credentials().create_credential(create("providers/main", credential("", "", "")))).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    let status = refused(admin, admin.credentials().create_credential(create("providers/nobody", credential("", "", "sk-x")))).await;
+    assert!([Code::NotFound, Code::FailedPrecondition].contains(&status.code()), "{status}");
+    let status = refused(admin, admin.credentials().create_credential(create("nonsense", credential("", "", "sk-x")))).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+}
+
+#[tokio::test]
+async fn nothing_is_said_to_a_wrong_token() {
+    let system = system().await;
+    let addr = system.control_plane.admin_addr();
+    for token in ["wrong", "", &signalbox_tests::ADMIN_TOKEN[1..], signalbox_tests::JOIN_TOKEN, signalbox_tests::CLIENT_KEY] {
+        let stranger = Admin::new(addr, token);
+        let list = stranger.providers().list_providers(ListProvidersRequest::default()).await.unwrap_err();
+        let create = refused(system.admin(), stranger.providers().create_provider(created("x", provider("", "nonsense")))).await;
+        let apply = refused(system.admin(), stranger.configs().apply_config(ApplyConfigRequest::default())).await;
+        for status in [list, create, apply, stranger.list_replicas().await.unwrap_err()] {
+            assert_eq!(status.code(), Code::Unauthenticated, "{token:?}: {status}");
+            assert_eq!(status.get_error_details().error_info().map(|info| info.domain.as_str()), Some("signalbox.dev"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn validating_is_all_but_committing() {
+    let system = system().await;
+    let admin = system.admin();
+    let before = admin.revision().await;
+    let good = CreateProviderRequest { validate_only: true, ..created("dry", provider("", URL)) };
+    assert_eq!(admin.providers().create_provider(good).await.unwrap().into_inner().name, "providers/dry");
+    let bad = CreateProviderRequest { validate_only: true, ..created("dry", provider("", "nonsense")) };
+    refused(admin, admin.providers().create_provider(bad)).await;
+    let status = admin.providers().get_provider(GetProviderRequest { name: "providers/dry".to_owned() }).await.unwrap_err();
+    names(&status, Code::NotFound, "providers/dry", "");
+    assert_eq!(admin.revision().await, before);
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_and_tokens_are_not_guessed() {
+    let system = system().await;
+    let admin = system.admin();
+    let draft = (0..5).fold(Draft::new(), |draft, number| draft.provider(provider(&format!("p{number}"), URL)));
+    admin.apply(draft.0).await;
+    let (mut names_seen, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListProvidersRequest { page_size: 2, page_token };
+        let page = admin.providers().list_providers(request).await.unwrap().into_inner();
+        assert!(page.providers.len() <= 2);
+        names_seen.extend(page.providers.into_iter().map(|provider| provider.name));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(names_seen, ["main", "p0", "p1", "p2", "p3", "p4"].map(|id| format!("providers/{id}")));
+    for (page_size, page_token, field) in [(-1, "", "page_size"), (0, "made-up", "page_token")] {
+        let request = ListProvidersRequest { page_size, page_token: page_token.to_owned() };
+        let status = admin.providers().list_providers(request).await.unwrap_err();
+        names(&status, Code::InvalidArgument, field, "");
+    }
+}
+
+fn owned(config: Config) -> ApplyConfigRequest {
+    ApplyConfigRequest {
+        config: Some(config),
+        mode: Mode::Prune.into(),
+        owner_labels: [("owner".to_owned(), "suite".to_owned())].into(),
+        max_deletes: 10,
+        ..ApplyConfigRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn a_document_is_one_revision_and_the_same_document_is_none() {
+    let system = system().await;
+    let admin = system.admin();
+    let document = Draft::new().upstream("a", URL).redirect("r", "r", &[("a", "m")]).client_key(client_key("k", "sb_k")).0;
+    let before = admin.revision().await;
+    let apply = async |request: ApplyConfigRequest| admin.configs().apply_config(request).await.map(Response::into_inner);
+    let dry = apply(ApplyConfigRequest { validate_only: true, ..owned(document.clone()) }).await.unwrap();
+    assert_eq!((dry.revision, dry.unchanged, dry.changes.len()), (before, false, 4));
+    let first = apply(owned(document.clone())).await.unwrap();
+    assert_eq!((first.revision, first.changes), (before + 1, dry.changes));
+    let again = apply(owned(document.clone())).await.unwrap();
+    assert_eq!((again.revision, again.unchanged, again.changes.len()), (first.revision, true, 0));
+    let stale = ApplyConfigRequest { expected_revision: before, ..owned(document.clone()) };
+    let status = refused(admin, admin.configs().apply_config(stale)).await;
+    names(&status, Code::Aborted, "expected_revision", "");
+    let careless = ApplyConfigRequest { max_deletes: 3, ..owned(Config::default()) };
+    let status = refused(admin, admin.configs().apply_config(careless)).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+    let ownerless = ApplyConfigRequest { owner_labels: Default::default(), ..owned(document.clone()) };
+    let status = refused(admin, admin.configs().apply_config(ownerless)).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    let half = Config { redirects: Vec::new(), ..document };
+    let pruned = apply(owned(half)).await.unwrap();
+    let [change] = pruned.changes.as_slice() else { panic!("{pruned:?}") };
+    assert_eq!((change.resource.as_str(), change.kind()), ("redirects/r", change::Kind::Delete));
+    let gone = apply(owned(Config::default())).await.unwrap();
+    assert_eq!((gone.revision, gone.changes.len()), (first.revision + 2, 3));
+    assert!(admin.providers().get_provider(GetProviderRequest { name: "providers/main".to_owned() }).await.is_ok(), "others' stay");
+}
+
+#[tokio::test]
+async fn one_bad_resource_in_a_document_refuses_all_of_it_and_is_named_where_it_stands() {
+    let system = system().await;
+    let admin = system.admin();
+    let document = Draft::new().upstream("good", URL).provider(provider("bad", "ftp://x")).provider(Provider {
+        timeouts: Some(Timeouts { total: millis(0), ..Timeouts::default() }),
+        ..provider("worse", URL)
+    });
+    let request = ApplyConfigRequest { config: Some(document.0), ..ApplyConfigRequest::default() };
+    let status = refused(admin, admin.configs().apply_config(request)).await;
+    names(&status, Code::InvalidArgument, "config.providers[1].base_url", "");
+    names(&status, Code::InvalidArgument, "config.providers[2].timeouts.total", "");
+    let unnamed = Config { providers: vec![Provider { name: "main".to_owned(), ..provider("", URL) }], ..Config::default() };
+    let request = ApplyConfigRequest { config: Some(unnamed), ..ApplyConfigRequest::default() };
+    let status = refused(admin, admin.configs().apply_config(request)).await;
+    names(&status, Code::InvalidArgument, "config.providers[0].name", "");
+}
+
+#[tokio::test]
+async fn everything_is_discovered_by_reflection_without_a_token() {
+    let system = system().await;
+    let mut client = ServerReflectionClient::new(system.admin().channel());
+    let ask = |request| ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+    let list = ask(server_reflection_request::MessageRequest::ListServices(String::new()));
+    let symbol = "signalbox.admin.v1.ProviderService".to_owned();
+    let file = ask(server_reflection_request::MessageRequest::FileContainingSymbol(symbol));
+    let mut answers = client.server_reflection_info(tokio_stream::iter([list, file])).await.unwrap().into_inner();
+    let first = answers.message().await.unwrap().unwrap().message_response;
+    let Some(server_reflection_response::MessageResponse::ListServicesResponse(services)) = first else { panic!("{first:?}") };
+    let services: Vec<_> = services.service.into_iter().map(|service| service.name).collect();
+    for kind in ["Provider", "Credential", "ClientKey", "Redirect", "Route", "Settings", "Config", "Replica"] {
+        assert!(services.contains(&format!("signalbox.admin.v1.{kind}Service")), "{services:?}");
+    }
+    assert!(services.contains(&"grpc.health.v1.Health".to_owned()), "{services:?}");
+    let second = answers.message().await.unwrap().unwrap().message_response;
+    let Some(server_reflection_response::MessageResponse::FileDescriptorResponse(files)) = second else { panic!("{second:?}") };
+    assert!(!files.file_descriptor_proto.is_empty());
+}

@@ -1,0 +1,258 @@
+//! Streams: every event passes as soon as it is there, and a stream that breaks looks broken.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use signalbox_proto::{
+    admin::v1::Provider,
+    config::v1::Timeouts,
+};
+use signalbox_tests::{
+    Answer, Draft, System, Upstream, chat_streamed,
+    draft::{millis, provider},
+    upstream::{self, DONE, delta, finish, text},
+};
+
+async fn system() -> (System, Upstream) {
+    let (system, upstream) = (System::start().await, Upstream::start().await);
+    let timeouts = Timeouts { stream_idle: millis(200), ..Timeouts::default() };
+    let impatient = Provider { timeouts: Some(timeouts), ..provider("impatient", &upstream.url()) };
+    let draft = Draft::new().upstream("main", &upstream.url()).provider(impatient);
+    system.apply(draft.redirect("alias", "alias", &[("main", "m")])).await;
+    (system, upstream)
+}
+
+/// The error in a stream's last frame.
+#[track_caller]
+fn error(frame: &str) -> String {
+    let json = frame.strip_prefix("data: ").and_then(|frame| serde_json::from_str::<Value>(frame.trim()).ok());
+    let error = json.as_ref().and_then(|json| json.get("error")).unwrap_or_else(|| panic!("no error event: {frame}"));
+    for key in ["message", "type", "param", "code"] {
+        assert!(error.get(key).is_some(), "an error has all four keys: {frame}");
+    }
+    error.get("code").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn the_client_has_each_event_before_the_upstream_sends_the_next() {
+    let (system, upstream) = system().await;
+    for model in ["main/m", "alias"] {
+        let live = upstream.stream_live();
+        let first = text("m", "0");
+        live.write(&first);
+        let mut events = system.client().chat_stream(model).await;
+        let answered = if model == "alias" { "alias" } else { "m" };
+        assert_eq!(events.next().await, Some(text(answered, "0")));
+        for number in 1..20 {
+            live.write(text("m", &number.to_string()));
+            assert_eq!(events.next().await, Some(text(answered, &number.to_string())));
+        }
+        live.write(finish("m"));
+        assert_eq!(events.next().await, Some(finish(answered)));
+        live.write(DONE);
+        assert_eq!(events.next().await.as_deref(), Some(DONE));
+        live.end();
+        assert_eq!(events.next().await, None);
+    }
+    system.data_plane().recorded("completed", 2).await;
+}
+
+#[tokio::test]
+async fn framing_is_tolerant_on_the_way_in_and_exact_on_the_way_out() {
+    let (system, upstream) = system().await;
+    let expected = [text("m", "é😀"), finish("m"), DONE.to_owned()];
+    let plain = expected.concat();
+    let variants = [
+        ("as it should be", plain.clone()),
+        ("carriage returns and line feeds", plain.replace('\n', "\r\n")),
+        ("lone carriage returns", plain.replace('\n', "\r")),
+        ("a byte order mark", format!("\u{feff}{plain}")),
+        ("no space after the colon", plain.replace("data: ", "data:")),
+        ("no final blank line", plain.trim_end().to_owned()),
+        ("more blank lines", plain.replace("\n\n", "\n\n\n\n")),
+    ];
+    for (name, bytes) in &variants {
+        for piece in [1, 3, 7, bytes.len()] {
+            let live = upstream.stream_live();
+            for piece in bytes.as_bytes().chunks(piece) {
+                live.write(piece);
+            }
+            live.end();
+            let frames = system.client().chat_stream("alias").await.rest().await;
+            let expected: Vec<_> = expected.iter().map(|frame| frame.replace(r#""m""#, r#""alias""#)).collect();
+            assert_eq!(frames, expected, "{name}, in pieces of {piece}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_in_which_nothing_changes_passes_byte_for_byte() {
+    let (system, upstream) = system().await;
+    let odd = [
+        "data: {\"choices\":[{\"delta\":{\"content\":\"h\\u00e9\"},\"index\":0, \"logprobs\":null}],\"created\":1.0,\"x\":1e3}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\\\"a\\\":\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}],\"obfuscation\":\"xx\"}\n\n",
+        DONE,
+    ];
+    upstream.answer(Answer::stream(odd));
+    assert_eq!(system.client().chat_stream("main/m").await.rest().await, odd);
+}
+
+#[tokio::test]
+async fn what_openai_python_would_stumble_over_is_left_out() {
+    let (system, upstream) = system().await;
+    let frames = ["id: 1\nretry: 5\n\n", &format!("id: 2\nevent: chunk\n{}", text("m", "a")), &finish("m"), DONE];
+    upstream.answer(Answer::stream(frames));
+    let received = system.client().chat_stream("main/m").await.rest().await.concat();
+    assert!(!received.contains("id: ") && !received.contains("retry:"), "{received}");
+    assert!(received.contains(text("m", "a").trim_end()) && received.ends_with(DONE), "{received}");
+}
+
+#[tokio::test]
+async fn a_stream_without_its_terminator_is_complete_if_it_has_finished_and_none_is_made_up() {
+    let (system, upstream) = system().await;
+    let frames = [text("m", "a"), finish("m")];
+    upstream.answer(Answer::stream(frames.iter().map(String::as_str)));
+    assert_eq!(system.client().chat_stream("main/m").await.rest().await, frames);
+    system.data_plane().recorded("completed", 1).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_ends_in_an_error_event_and_nothing_is_tried_again() {
+    let (system, upstream) = system().await;
+    let begun = |live: &upstream::Live| live.write(text("m", "a"));
+    let breaks: [(&str, &dyn Fn(upstream::Live)); 6] = [
+        ("a cut", &|live| {
+            begun(&live);
+            live.cut();
+        }),
+        ("a reset", &|live| {
+            begun(&live);
+            live.reset();
+        }),
+        ("a cut within an event", &|live| {
+            begun(&live);
+            live.write("data: {\"choices\":[{\"del");
+            live.cut();
+        }),
+        ("a clean end too early", &|live| {
+            begun(&live);
+            live.end();
+        }),
+        ("an end within an event", &|live| {
+            begun(&live);
+            live.write("data: {\"choices\":[{\"del");
+            live.end();
+        }),
+        ("a broken chunk", &|live| {
+            begun(&live);
+            live.write_raw("zz\r\n");
+            live.cut();
+        }),
+    ];
+    for (number, (name, play)) in breaks.iter().enumerate() {
+        play(upstream.stream_live());
+        let frames = system.client().chat_stream("main/m").await.rest().await;
+        let [content, last] = frames.as_slice() else { panic!("{name}: {frames:?}") };
+        assert_eq!((content, error(last).as_str()), (&text("m", "a"), "upstream_error"), "{name}");
+        assert_eq!(upstream.seen().len(), number + 1, "{name}");
+    }
+    system.data_plane().recorded("broken", 6).await;
+}
+
+#[tokio::test]
+async fn an_error_in_the_middle_of_a_stream_reaches_the_client_and_ends_it() {
+    let (system, upstream) = system().await;
+    let theirs = format!("data: {}\n\n", upstream::error("overloaded in the middle"));
+    upstream.answer(Answer::stream([&*text("m", "a"), &theirs]));
+    let frames = system.client().chat_stream("main/m").await.rest().await;
+    assert_eq!(frames.first(), Some(&text("m", "a")));
+    assert!(frames.iter().any(|frame| frame.contains("overloaded in the middle")), "{frames:?}");
+    assert!(!frames.contains(&DONE.to_owned()), "{frames:?}");
+    assert_eq!(upstream.seen().len(), 1);
+    system.data_plane().recorded("broken", 1).await;
+}
+
+#[tokio::test]
+async fn silence_in_the_middle_of_a_stream_is_given_up() {
+    let (system, upstream) = system().await;
+    let live = upstream.stream_live();
+    live.write(text("m", "a"));
+    let frames = system.client().chat_stream("impatient/m").await.rest().await;
+    let [content, last] = frames.as_slice() else { panic!("{frames:?}") };
+    assert_eq!((content, error(last).as_str()), (&text("m", "a"), "upstream_timeout"));
+    upstream.abandoned(0, Duration::from_secs(1)).await;
+    system.data_plane().recorded("broken", 1).await;
+}
+
+#[tokio::test]
+async fn signs_of_life_do_not_commit_a_stream_but_content_does() {
+    let (system, upstream) = system().await;
+    let live = upstream.stream_live();
+    live.write(": a comment\n\n");
+    live.write(delta("m", &json!({"role": "assistant", "content": ""}), None));
+    let asked = tokio::spawn({
+        let client = system.client();
+        async move { client.chat_stream("main/m").await }
+    });
+    upstream.request(0).await;
+    live.write(text("m", "a"));
+    let mut events = asked.await.unwrap();
+    let mut frames = vec![events.next().await.unwrap()];
+    while frames.last() != Some(&text("m", "a")) {
+        frames.push(events.next().await.unwrap());
+    }
+    assert!(frames.contains(&delta("m", &json!({"role": "assistant", "content": ""}), None)), "what was held back comes first");
+}
+
+#[tokio::test]
+async fn a_plain_answer_to_a_streamed_request_passes_as_it_is() {
+    let (system, upstream) = system().await;
+    upstream.answer(Answer::chat("m", "no stream today"));
+    let reply = system.client().post("/v1/chat/completions", chat_streamed("main/m").to_string()).await;
+    assert_eq!((reply.status, reply.content().as_str()), (200, "no stream today"));
+}
+
+#[tokio::test]
+async fn many_streams_at_once_do_not_mix() {
+    let (system, upstream) = system().await;
+    let lives: Vec<_> = (0..20).map(|_| upstream.stream_live()).collect();
+    let mut streams = Vec::new();
+    for (number, live) in lives.iter().enumerate() {
+        live.write(text("m", &format!("first of {number}")));
+        streams.push(system.client().chat_stream("main/m").await);
+    }
+    for (number, live) in lives.into_iter().enumerate() {
+        live.write(text("m", &format!("second of {number}")));
+        live.write(finish("m"));
+        live.write(DONE);
+        live.end();
+    }
+    for (number, stream) in streams.into_iter().enumerate() {
+        let frames = stream.rest().await;
+        let expected = [text("m", &format!("first of {number}")), text("m", &format!("second of {number}")), finish("m"), DONE.to_owned()];
+        assert_eq!(frames, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_not_read_ahead_of() {
+    let (system, upstream) = system().await;
+    let live = upstream.stream_live();
+    let piece = "x".repeat(64 * 1024);
+    for _ in 0..1000 {
+        live.write(text("m", &piece));
+    }
+    let events = system.client().chat_stream("main/m").await;
+    // What is under way fits into buffers, whatever the upstream has to say: the client reads nothing here.
+    signalbox_tests::wait::eventually("the upstream to be held back", async || {
+        let taken = system.data_plane().metric("signalbox_response_bytes_total", &[]).await;
+        (taken < 64.0 * 1024.0 * 900.0).then_some(())
+    })
+    .await;
+    drop(events);
+    upstream.abandoned(0, Duration::from_secs(1)).await;
+    system.data_plane().recorded("abandoned", 1).await;
+    let taken = system.data_plane().metric("signalbox_response_bytes_total", &[]).await;
+    assert!(taken < 64.0 * 1024.0 * 900.0, "{taken} bytes were taken from the upstream for nobody");
+}
