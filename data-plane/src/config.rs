@@ -57,7 +57,7 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve clients
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Ask a data plane whether it is ready: exit with 0 if it is, 1 if not
     Healthcheck(Healthcheck),
 }

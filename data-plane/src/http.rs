@@ -61,8 +61,8 @@ pub(crate) struct Door {
 
 impl Door {
     /// Whether traffic is welcome.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.live.load().is_some() && !self.vitals.draining.is_cancelled()
+    pub(crate) fn is_ready(&self, snapshot: Option<&Arc<Snapshot>>) -> bool {
+        snapshot.is_some() && !self.vitals.draining.is_cancelled()
     }
 
     /// Answers a request, whatever it is.

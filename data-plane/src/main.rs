@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
     let Cli { log, command } = Cli::parse();
     start_log(&log);
     let done = match command {
-        Command::Serve(options) => serve(options).await,
+        Command::Serve(options) => serve(*options).await,
         Command::Healthcheck(options) => healthcheck(options).await,
     };
     match done {

@@ -65,7 +65,7 @@ pub(crate) async fn show(
         Page::About => Ok(about(snapshot)),
         Page::Health => Ok(reply::json(&health::report(door, snapshot).await)),
         Page::Alive => Ok(reply::json(&Status { status: "alive" })),
-        Page::Ready if door.is_ready() => Ok(reply::json(&Status { status: "ready" })),
+        Page::Ready if door.is_ready(snapshot) => Ok(reply::json(&Status { status: "ready" })),
         Page::Ready => Err(Error::NotReady),
         Page::Metrics if wants_json(&head.headers, head.uri.query()) => Ok(reply::json(&counts(door, snapshot))),
         Page::Metrics => Ok(reply::typed(PROMETHEUS, door.metrics.render(gauges(door, snapshot)))),
@@ -100,7 +100,7 @@ fn gauges(door: &Door, snapshot: Option<&Arc<Snapshot>>) -> Gauges {
         in_flight: door.slots.taken(),
         connections: door.connections.count(),
         revision: snapshot.map_or(0, |snapshot| snapshot.position.revision.get()),
-        ready: door.is_ready(),
+        ready: door.is_ready(snapshot),
     }
 }
 

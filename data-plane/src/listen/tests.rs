@@ -1,1 +1,246 @@
+//! Connections with and without manners, over real sockets.
 
+use http_body_util::BodyExt as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    task::JoinHandle,
+};
+
+use super::*;
+use crate::{
+    attempt::tests::upstream::{Step, Upstream, stream_of, then},
+    http::tests::{Draft, unconfigured},
+    options::Drain,
+};
+
+const PROMPTLY: Duration = Duration::from_secs(10);
+const HEALTHZ: &str = "GET /healthz HTTP/1.1\r\nhost: gateway\r\n\r\n";
+
+/// A listener at work.
+struct Served {
+    address: SocketAddr,
+    door: Arc<Door>,
+    closing: CancellationToken,
+    accepting: JoinHandle<()>,
+}
+
+impl Served {
+    async fn with(limits: Limits) -> Self {
+        Self::behind(unconfigured(limits)).await
+    }
+
+    async fn behind(door: Arc<Door>) -> Self {
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), None, door.limits).await.unwrap();
+        let (address, closing) = (listener.local_addr(), CancellationToken::new());
+        let accepting = tokio::spawn(listener.accept(Arc::clone(&door), closing.clone()));
+        Self { address, door, closing, accepting }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Everything that is said until the connection is closed, in answer to these bytes.
+    async fn answers(&self, bytes: impl AsRef<[u8]>) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes.as_ref()).await.unwrap();
+        until_closed(&mut stream).await
+    }
+}
+
+async fn until_closed(stream: &mut TcpStream) -> String {
+    let mut said = Vec::new();
+    let closed = timeout(PROMPTLY, stream.read_to_end(&mut said)).await.expect("the connection is closed in time");
+    // A reset is a close too.
+    closed.map_or_else(|error| assert_eq!(error.kind(), io::ErrorKind::ConnectionReset), drop);
+    String::from_utf8(said).unwrap()
+}
+
+/// Reads until the bytes end so.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut said = Vec::new();
+    while !said.ends_with(end.as_bytes()) {
+        let read = timeout(PROMPTLY, stream.read_buf(&mut said)).await.expect("more comes in time").unwrap();
+        assert!(read > 0, "closed after {}", String::from_utf8_lossy(&said));
+    }
+    String::from_utf8(said).unwrap()
+}
+
+fn quick() -> Limits {
+    Limits { header_time: Duration::from_millis(200), idle_time: Duration::from_millis(400), ..Limits::default() }
+}
+
+#[tokio::test]
+async fn a_connection_carries_one_request_after_another() {
+    let served = Served::with(Limits::default()).await;
+    let mut stream = served.connect().await;
+    for _ in 0..3 {
+        stream.write_all(HEALTHZ.as_bytes()).await.unwrap();
+        assert!(read_until(&mut stream, "}").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn pipelined_answers_stay_in_order() {
+    let served = Served::with(Limits::default()).await;
+    let nowhere = "GET /%2e%2e HTTP/1.1\r\nhost: gateway\r\n\r\n";
+    let last = "GET /healthz HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n";
+    let answers = served.answers([HEALTHZ, nowhere, last].concat()).await;
+    let statuses: Vec<_> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["200", "400", "200"]);
+}
+
+#[tokio::test]
+async fn slow_headers_are_answered_408_and_closed() {
+    let served = Served::with(quick()).await;
+    let answer = served.answers("GET /healthz HTTP/1.1\r\nhost: gate").await;
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("request_timeout"), "{answer}");
+}
+
+#[tokio::test]
+async fn silence_is_closed_without_a_word() {
+    let served = Served::with(quick()).await;
+    assert_eq!(served.answers("").await, "", "before the first request");
+    let mut stream = served.connect().await;
+    stream.write_all(HEALTHZ.as_bytes()).await.unwrap();
+    read_until(&mut stream, "}").await;
+    assert_eq!(until_closed(&mut stream).await, "", "after a request");
+}
+
+#[tokio::test]
+async fn a_kept_connection_has_the_header_time_anew_for_each_request() {
+    let served = Served::with(quick()).await;
+    let mut stream = served.connect().await;
+    stream.write_all(HEALTHZ.as_bytes()).await.unwrap();
+    read_until(&mut stream, "}").await;
+    stream.write_all(b"GET /healthz").await.unwrap();
+    assert!(until_closed(&mut stream).await.starts_with("HTTP/1.1 408 "));
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_not_timed_by_the_connection() {
+    let upstream = Upstream::play([vec![Step::Hang]]).await;
+    let served = Served::behind(Draft::default().route(upstream.address, false).door(quick())).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET /there HTTP/1.1\r\nhost: gateway\r\n\r\n").await.unwrap();
+    upstream.has_seen(1).await;
+    let longer_than_any_clock = 2 * (quick().header_time + quick().idle_time);
+    assert!(timeout(longer_than_any_clock, stream.read_u8()).await.is_err(), "neither answered nor closed");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_cancels_the_upstream() {
+    let upstream = Upstream::play([vec![Step::Hang]]).await;
+    let served = Served::behind(Draft::default().route(upstream.address, false).door(Limits::default())).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET /there HTTP/1.1\r\nhost: gateway\r\n\r\n").await.unwrap();
+    upstream.has_seen(1).await;
+    drop(stream);
+    upstream.was_left(1).await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_malformed_is_told_so_and_closed() {
+    let served = Served::with(Limits { max_headers: 10, ..Limits::default() }).await;
+    let request = |target: &str, headers: &str| format!("GET {target} HTTP/1.1\r\nhost: gateway\r\n{headers}\r\n");
+    for (request, expected) in [
+        (request("/healthz", &"x: 1\r\n".repeat(10)), "431"),
+        (request("/healthz", &format!("x: {}\r\n", "1".repeat(64 * 1024))), "431"),
+        (request(&format!("/{}", "a".repeat(17 * 1024)), ""), "414"),
+        (request("/healthz", "host: another\r\n"), "400"),
+        ("GET /healthz HTTP/1.1\r\n\r\n".to_owned(), "400"),
+        (request("http://gateway/healthz", ""), "400"),
+        (request("/healthz", "x: 1\r\n folded\r\n"), "400"),
+        (request("/healthz", "x: \0\r\n"), "400"),
+        (request("/healthz", "content-length: 1\r\ncontent-length: 2\r\n"), "400"),
+        (request("/healthz", "content-length: +1\r\n"), "400"),
+        (request("/healthz", "transfer-encoding: chunked, gzip\r\n"), "400"),
+        (request("/healthz", "transfer-encoding: gzip, chunked\r\n"), "400"),
+        ("CONNECT example.com:443 HTTP/1.1\r\nhost: example.com\r\n\r\n".to_owned(), "400"),
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+    ] {
+        let answer = served.answers(&request).await;
+        let shown: String = request.chars().take(120).collect();
+        assert_eq!(answer.get(9..12), Some(expected), "{shown:?} was answered {answer:?}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{shown:?} was answered {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_declared_body_over_the_limit_is_refused_before_it_is_sent_and_the_answer_arrives() {
+    let served = Served::behind(Draft::default().route(Upstream::nowhere().await, false).door(Limits::default())).await;
+    let mut stream = served.connect().await;
+    let head = "POST /there HTTP/1.1\r\nhost: gateway\r\ncontent-length: 99999999\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // Most clients send all they have before they read a word.
+    let chunk = vec![b'a'; 64 * 1024];
+    for _ in 0..64 {
+        if stream.write_all(&chunk).await.is_err() {
+            break;
+        }
+    }
+    let answer = until_closed(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_refused_without_sending_the_body() {
+    let served = Served::behind(Draft::default().client_key().door(Limits::default())).await;
+    let head =
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+    let mut stream = served.connect().await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(read_until(&mut stream, "}").await.starts_with("HTTP/1.1 401 "));
+}
+
+#[tokio::test]
+async fn at_the_limit_a_connection_waits_for_another_to_end() {
+    let served = Served::with(Limits { max_connections: 1, ..Limits::default() }).await;
+    let mut first = served.connect().await;
+    first.write_all(HEALTHZ.as_bytes()).await.unwrap();
+    read_until(&mut first, "}").await;
+    let mut second = served.connect().await;
+    second.write_all(HEALTHZ.as_bytes()).await.unwrap();
+    assert!(timeout(Duration::from_millis(200), second.read_u8()).await.is_err(), "it waits");
+    drop(first);
+    read_until(&mut second, "}").await;
+}
+
+#[tokio::test]
+async fn draining_finishes_a_stream_in_flight_and_ends_idle_connections() {
+    let upstream = Upstream::play([then(stream_of(&["first", "last"]), Step::Send(b"0\r\n\r\n".to_vec()))]).await;
+    let served = Served::behind(Draft::default().route(upstream.address, false).door(Limits::default())).await;
+    let mut idle = served.connect().await;
+    idle.write_all(HEALTHZ.as_bytes()).await.unwrap();
+    read_until(&mut idle, "}").await;
+    let mut streaming = served.connect().await;
+    streaming.write_all(b"GET /there HTTP/1.1\r\nhost: gateway\r\n\r\n").await.unwrap();
+    upstream.has_seen(1).await;
+
+    served.closing.cancel();
+    served.accepting.await.unwrap();
+    assert!(TcpStream::connect(served.address).await.is_err(), "the socket is closed");
+    let connections = served.door.connections.clone();
+    let finishing = tokio::spawn(async move { connections.finish(Drain::default()).await });
+    assert_eq!(until_closed(&mut idle).await, "");
+    let answer = until_closed(&mut streaming).await;
+    assert!(answer.contains("first") && answer.ends_with("last\r\n0\r\n\r\n"), "{answer}");
+    drop((idle, streaming));
+    assert_eq!(timeout(PROMPTLY, finishing).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_to_whoever_begins_with_it() {
+    let served = Served::with(Limits::default()).await;
+    let io = TokioIo::new(served.connect().await);
+    let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    for _ in 0..2 {
+        let request = Request::builder().uri("http://gateway/healthz").body(String::new()).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(answer.into_body().collect().await.is_ok());
+    }
+    drop(client);
+    timeout(PROMPTLY, connection).await.unwrap().unwrap().unwrap();
+}

@@ -1,0 +1,118 @@
+//! The clocks, in time that passes by itself.
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    time::Instant,
+};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A client, the connection that it has, and the requests on that.
+fn connected() -> (DuplexStream, Paced<DuplexStream>, Arc<Requests>) {
+    let (client, io) = duplex(64 * 1024);
+    let requests = Arc::new(Requests::default());
+    (client, Paced::new(io, Arc::clone(&requests), Limits::default()), requests)
+}
+
+/// How reading on ends, and after how many seconds.
+async fn end_of(connection: &mut Paced<DuplexStream>) -> (Result<(), io::ErrorKind>, u64) {
+    let started = Instant::now();
+    let ended = loop {
+        match connection.read(&mut [0; 64]).await {
+            Ok(0) => break Ok(()),
+            Ok(_) => {}
+            Err(error) => break Err(error.kind()),
+        }
+    };
+    (ended, started.elapsed().as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trickle_of_headers_gains_no_time() {
+    let (mut client, mut connection, _) = connected();
+    let trickle = async {
+        let mut every_second = tokio::time::interval(SECOND);
+        loop {
+            every_second.tick().await;
+            client.write_all(b"G").await.unwrap();
+        }
+    };
+    let ended = tokio::select! { ended = end_of(&mut connection) => ended, () = trickle => unreachable!() };
+    assert_eq!(ended, (Err(io::ErrorKind::TimedOut), 10));
+    drop(connection);
+    let mut said = String::new();
+    client.read_to_string(&mut said).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_on_which_nothing_begins_is_closed_without_a_word() {
+    let (mut client, mut connection, _) = connected();
+    assert_eq!(end_of(&mut connection).await, (Ok(()), 10));
+    drop(connection);
+    assert_eq!(client.read(&mut [0; 64]).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_clock_runs_while_a_request_is_under_way_and_then_the_idle_one_does() {
+    let (mut client, mut connection, requests) = connected();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert_eq!(connection.read(&mut [0; 64]).await.unwrap(), 18);
+    let under_way = requests.begin();
+    let finishing = async {
+        tokio::time::advance(600 * SECOND).await;
+        drop(under_way);
+    };
+    let (ended, ()) = tokio::join!(end_of(&mut connection), finishing);
+    assert_eq!(ended, (Ok(()), 675));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_2_connection_is_idle_between_requests_whatever_its_frames() {
+    let (mut client, mut connection, _) = connected();
+    let (first, rest) = PREFACE.split_at(5);
+    client.write_all(first).await.unwrap();
+    assert_eq!(connection.read(&mut [0; 64]).await.unwrap(), 5);
+    let pinging = async {
+        client.write_all(rest).await.unwrap();
+        let mut often = tokio::time::interval(7 * SECOND);
+        while client.write_all(b"ping").await.is_ok() {
+            often.tick().await;
+        }
+    };
+    let ended = tokio::select! { ended = end_of(&mut connection) => ended, () = pinging => unreachable!() };
+    assert_eq!(ended, (Ok(()), 75));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_swallows_what_still_comes_but_not_for_long() {
+    let (mut client, mut connection, _) = connected();
+    let sending = async {
+        while client.write_all(&[0; 1024]).await.is_ok() {
+            tokio::task::yield_now().await;
+            tokio::time::advance(SECOND / 10).await;
+        }
+    };
+    let started = Instant::now();
+    tokio::select! { closed = connection.shutdown() => closed.unwrap(), () = sending => unreachable!() }
+    assert_eq!(started.elapsed().as_secs(), 2);
+
+    let (client, mut connection, _) = connected();
+    drop(client);
+    let started = Instant::now();
+    connection.shutdown().await.unwrap();
+    assert_eq!(started.elapsed().as_secs(), 0);
+}
+
+#[test]
+fn the_protocol_is_known_as_soon_as_it_can_be() {
+    let unknown = Protocol::Unknown(0);
+    assert_eq!(unknown.after(b""), unknown);
+    assert_eq!(unknown.after(b"GET / "), Protocol::Http1);
+    assert_eq!(unknown.after(b"P"), Protocol::Unknown(1));
+    assert_eq!(unknown.after(b"P").after(b"OST"), Protocol::Http1);
+    assert_eq!(unknown.after(b"PRI * HTTP/2.0").after(b"\r\n\r\nSM\r\n\r\nmore"), Protocol::Http2);
+    assert_eq!(unknown.after(PREFACE), Protocol::Http2);
+}
