@@ -13,6 +13,8 @@ use signalbox_routing::Position;
 use tokio_util::sync::CancellationToken;
 
 mod entry;
+#[cfg(test)]
+mod tests;
 
 use entry::Entry;
 

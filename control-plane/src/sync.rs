@@ -141,8 +141,9 @@ impl ConfigSync {
         let hub = &self.hub;
         hub.join_token.check(request.metadata().as_ref())?;
         let mut requests = request.into_inner();
-        let first = timeout(hub.timing.hello, requests.message()).await.map_err(|_| Refusal::NoHello)?;
-        let joining = hello::read(first.map_err(|_| Refusal::NoHello)?)?;
+        let first = hub.stop.run_until_cancelled(timeout(hub.timing.hello, requests.message())).await;
+        let Ok(Ok(first)) = first.ok_or(Refusal::Stopping)? else { return Err(Refusal::NoHello) };
+        let joining = hello::read(first)?;
         let have = joining.have.clone();
         let membership = hub.replicas.join(joining)?;
         let (responses, stream) = mpsc::channel(MAX_RESPONSES);

@@ -17,6 +17,8 @@ use crate::received::{MAX_DECODED_BYTES, Refused, Undecodable, Update};
 
 mod key;
 mod seal;
+#[cfg(test)]
+mod tests;
 
 pub use key::{CacheKey, InvalidKey};
 use seal::Sealed;
@@ -143,9 +145,11 @@ impl Cache {
         self.write(&path, sealed.as_bytes()).map_err(|source| Unwritten::Write { path: path.clone(), source })?;
         self.sequence = sealed.sequence();
         let before = self.newest.replace(path);
-        let old =
-            list(&self.dir, ".bin").into_iter().filter(|path| ![&before, &self.newest].contains(&&Some(path.clone())));
-        old.for_each(|path| remove(&path));
+        for path in list(&self.dir, ".bin") {
+            if Some(&path) != self.newest.as_ref() && Some(&path) != before.as_ref() {
+                remove(&path);
+            }
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tonic::Code;
 
-use super::{Timing, jitter, session::Ended};
+use super::{Timing, connect::Unconnected, jitter, session::Ended};
 
 /// The waits between attempts, since the last one that was welcomed.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Retry {
 impl Ended {
     /// What an operator must do before another attempt can succeed; `None` = nothing, it may pass by itself.
     fn remedy(&self) -> Option<&'static str> {
-        let Self::Status(status) = self else { return None };
+        let (Self::Status(status) | Self::Unconnected(Unconnected::Refused(status))) = self else { return None };
         match status.code() {
             Code::Unauthenticated | Code::PermissionDenied => {
                 Some("give this data plane the control plane's join token (--join-token-file)")

@@ -1,0 +1,57 @@
+//! Who is remembered, and for how long.
+
+use std::sync::Arc;
+
+use signalbox_proto::admin::v1::replica::State;
+use signalbox_routing::{Digest, Position, Revision};
+
+use super::{Crowded, Joining, Membership, Replicas};
+
+fn head() -> Position {
+    Position { epoch: "e".into(), revision: Revision::new(1).unwrap(), digest: Digest::default() }
+}
+
+fn join(replicas: &Replicas, id: &str) -> Result<Membership, Crowded> {
+    replicas.join(Joining { id: Arc::from(id), boot_id: "b".to_owned(), version: String::new(), have: None })
+}
+
+fn ids(replicas: &Replicas) -> Vec<String> {
+    replicas.list(&head(), None, 100).into_iter().map(|replica| replica.name).collect()
+}
+
+#[test]
+fn replicas_are_listed_by_id_and_in_pages() {
+    let replicas = Replicas::default();
+    let _members = ["c", "a", "b"].map(|id| join(&replicas, id).unwrap());
+    assert_eq!(ids(&replicas), ["replicas/a", "replicas/b", "replicas/c"]);
+    let page = replicas.list(&head(), Some("a"), 1);
+    assert_eq!(page.iter().map(|replica| replica.name.as_str()).collect::<Vec<_>>(), ["replicas/b"]);
+    assert!(replicas.get("d", &head()).is_none());
+}
+
+#[test]
+fn a_replica_that_has_gone_is_remembered_until_its_place_is_needed() {
+    let replicas = Replicas::with_limit(3);
+    let (a, b, c) = (join(&replicas, "a").unwrap(), join(&replicas, "b").unwrap(), join(&replicas, "c").unwrap());
+    drop(b);
+    drop(a);
+    assert_eq!(replicas.get("b", &head()).unwrap().state(), State::Disconnected);
+    let _d = join(&replicas, "d").unwrap();
+    assert_eq!(ids(&replicas), ["replicas/a", "replicas/c", "replicas/d"], "b has been gone longest");
+    let _a = join(&replicas, "a").unwrap();
+    assert_eq!(join(&replicas, "e").unwrap_err(), Crowded { limit: 3 });
+    drop(c);
+    assert!(join(&replicas, "e").is_ok());
+}
+
+#[test]
+fn the_end_of_an_old_stream_is_not_the_end_of_its_successor() {
+    let replicas = Replicas::default();
+    let old = join(&replicas, "a").unwrap();
+    let new = join(&replicas, "a").unwrap();
+    assert!(old.replaced.is_cancelled() && !new.replaced.is_cancelled());
+    drop(old);
+    assert_ne!(replicas.get("a", &head()).unwrap().state(), State::Disconnected);
+    drop(new);
+    assert_eq!(replicas.get("a", &head()).unwrap().state(), State::Disconnected);
+}
