@@ -2,7 +2,6 @@
 //! with them.
 
 use std::{
-    env,
     ffi::OsString,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -146,6 +145,19 @@ pub(crate) enum Error {
         /// The variable.
         variable: &'static str,
     },
+    /// A database is there, and the key that it was made under is not.
+    #[error(
+        "the database {} is there, but not the master key that its secrets are sealed under: put {} back, \
+         or give the key with --master-key-file or SIGNALBOX_MASTER_KEY",
+        database.display(),
+        key.display()
+    )]
+    MasterKeyMissing {
+        /// The database file.
+        database: PathBuf,
+        /// Where its key is expected.
+        key: PathBuf,
+    },
     /// The master key is none.
     #[error("{from}: {source}")]
     MasterKey {
@@ -170,6 +182,17 @@ impl Place {
     pub(crate) fn database(&self) -> PathBuf {
         self.database.clone().unwrap_or_else(|| self.data_dir.join(DATABASE))
     }
+
+    /// The database file, in a folder where it can be made.
+    ///
+    /// # Errors
+    /// [`files::Error`] where the data folder cannot be made.
+    pub(crate) fn prepare(&self) -> Result<PathBuf, files::Error> {
+        if self.database.is_none() {
+            DataDir::open(&self.data_dir)?;
+        }
+        Ok(self.database())
+    }
 }
 
 impl Serve {
@@ -186,13 +209,11 @@ impl Serve {
         let master = secret("SIGNALBOX_MASTER_KEY", "--master-key-file", self.master_key_file)?;
         let (admin_token, admin_token_in) = admin.or_made(&dir, ADMIN_TOKEN, key::token)?;
         let (join_token, _) = join.or_made(&dir, JOIN_TOKEN, key::token)?;
-        let (text, from) = match master {
-            // A new key would not open what is in the database.
-            Found::Nowhere if database.exists() => {
-                (files::read_secret(&dir.join(MASTER_KEY))?, path(&dir.join(MASTER_KEY)))
-            }
-            master => master.or_made(&dir, MASTER_KEY, || MasterKey::generate().to_text())?,
-        };
+        let key = dir.join(MASTER_KEY);
+        if matches!(master, Found::Nowhere) && database.exists() && !key.exists() {
+            return Err(Error::MasterKeyMissing { database, key });
+        }
+        let (text, from) = master.or_made(&dir, MASTER_KEY, || MasterKey::generate().to_text())?;
         let master_key = MasterKey::parse(&text).map_err(|source| Error::MasterKey { from, source })?;
         let sync_tls = self.sync_tls_cert.zip(self.sync_tls_key).map(|(cert, key)| SyncTls { cert, key });
         let options = Options {
@@ -341,7 +362,7 @@ mod tests {
     fn a_database_without_its_master_key_is_not_given_another() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("control.db"), "").unwrap();
-        assert!(matches!(serve(root.path(), &[]).prepare(nothing), Err(Error::Files(files::Error::Read { .. }))));
+        assert!(matches!(serve(root.path(), &[]).prepare(nothing), Err(Error::MasterKeyMissing { .. })));
         assert!(!root.path().join("master.key").exists());
         let bad = |name: &str| (name == "SIGNALBOX_MASTER_KEY").then(|| "too short".into());
         assert!(matches!(serve(root.path(), &[]).prepare(bad), Err(Error::MasterKey { .. })));

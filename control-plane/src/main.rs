@@ -1,12 +1,16 @@
 //! The program `signalbox-control-plane`: reads its options, starts what they say, and turns what happens into an exit code.
 
-use std::{env, io, process::ExitCode};
+use std::{
+    env,
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use signalbox_control_plane::{
     app::{App, BuildError},
-    certificate::{self, Outcome},
-    files::DataDir,
+    certificate::{self, Files, Outcome},
+    files,
     migrate::{self, Standing},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,7 +41,9 @@ async fn main() -> ExitCode {
 }
 
 fn start_log(log: &Log) {
-    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(EnvFilter::new(&log.log_level));
+    let ansi = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
+    let filter = EnvFilter::new(&log.log_level);
+    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(ansi).with_env_filter(filter);
     match log.log_format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),
@@ -61,13 +67,13 @@ async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
 }
 
 async fn migrate(options: Migrate) -> anyhow::Result<ExitCode> {
-    let database = options.place.database();
     if options.check {
+        let database = options.place.database();
         let standing = migrate::check(&database).await?;
         tracing::info!(database = %database.display(), ?standing, "checked, nothing changed");
         return Ok(ExitCode::from(if standing == Standing::Current { 0 } else { FAILED }));
     }
-    DataDir::open(&options.place.data_dir)?;
+    let database = options.place.prepare()?;
     let before = migrate::run(&database).await?;
     tracing::info!(database = %database.display(), ?before, "migrated");
     Ok(ExitCode::SUCCESS)
@@ -75,13 +81,16 @@ async fn migrate(options: Migrate) -> anyhow::Result<ExitCode> {
 
 fn make_certificate(options: &Certificate) -> anyhow::Result<ExitCode> {
     let Certificate { out, hosts } = options;
-    let (files, made) = match certificate::make(out, hosts)? {
-        Outcome::Made(files) => {
-            (files, "made; control plane: --sync-tls-cert and --sync-tls-key; data planes: --sync-ca")
+    let files = match certificate::make(out, hosts)? {
+        Outcome::Made(files) => files,
+        Outcome::AlreadyThere(files) => {
+            tracing::info!("the files are there already, and stay as they are");
+            files
         }
-        Outcome::AlreadyThere(files) => (files, "there already; nothing was changed"),
     };
-    tracing::info!(ca = %files.ca.display(), cert = %files.cert.display(), key = %files.key.display(), "{made}");
+    let Files { ca, cert, key } = &files;
+    tracing::info!("control plane: --sync-tls-cert {} --sync-tls-key {}", cert.display(), key.display());
+    tracing::info!("data planes: --sync-ca {}", ca.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -110,5 +119,7 @@ fn is_configuration(error: &anyhow::Error) -> bool {
     if let Some(error) = error.downcast_ref::<certificate::Error>() {
         return matches!(error, certificate::Error::Host { .. } | certificate::Error::Partial { .. });
     }
-    error.is::<config::Error>() || matches!(error.downcast_ref(), Some(migrate::Error::Newer { .. }))
+    error.is::<config::Error>()
+        || error.is::<files::Error>()
+        || matches!(error.downcast_ref(), Some(migrate::Error::Newer { .. }))
 }

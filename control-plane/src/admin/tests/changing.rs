@@ -3,9 +3,10 @@
 use prost_types::{Duration, FieldMask};
 use signalbox_proto::{
     admin::v1::{
-        CreateProviderRequest, CreateRedirectRequest, DeleteProviderRequest, GetProviderRequest, GetSettingsRequest,
-        Provider, Redirect, Settings, UpdateProviderRequest, UpdateSettingsRequest,
-        redirect_service_client::RedirectServiceClient, settings_service_client::SettingsServiceClient,
+        CreateProviderRequest, CreateRedirectRequest, CreateRouteRequest, DeleteProviderRequest, GetProviderRequest,
+        GetSettingsRequest, Provider, Redirect, Route, Settings, UpdateProviderRequest, UpdateSettingsRequest,
+        redirect_service_client::RedirectServiceClient, route::Destination, route_service_client::RouteServiceClient,
+        settings_service_client::SettingsServiceClient,
     },
     config::v1::{Timeouts, redirect::Target},
 };
@@ -208,6 +209,45 @@ async fn a_reference_to_nothing_and_a_removal_of_what_is_in_use_are_precondition
         assert_eq!(preconditions(&status), [("REFERENCED".to_owned(), "providers/a".to_owned())]);
         assert!(status.message().contains("redirects/alias"), "{}", status.message());
     }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_credential_needs_its_provider() {
+    let app = Running::start().await;
+    let request = CreateCredentialRequest {
+        parent: "providers/none".to_owned(),
+        credential_id: "main".to_owned(),
+        credential: Some(credential("sk-1")),
+        validate_only: false,
+    };
+    let status = app.credentials().create_credential(request).await.unwrap_err();
+    assert_eq!(refusal(&status), (Code::FailedPrecondition, "DANGLING_REFERENCE".to_owned()));
+    assert!(status.message().contains("`providers/none` does not exist"), "{}", status.message());
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_redirect_onto_itself_and_a_route_onto_our_own_paths_are_refused() {
+    let app = Running::start().await;
+    let before = app.revision().await;
+    let onto_itself = Target { model: "alias".to_owned(), ..Target::default() };
+    let redirect = Redirect { from: "alias".to_owned(), targets: vec![onto_itself], ..Redirect::default() };
+    let request =
+        CreateRedirectRequest { redirect_id: "loop".to_owned(), redirect: Some(redirect), validate_only: false };
+    let mut redirects = RedirectServiceClient::with_interceptor(app.channel(), Running::bearer(TOKEN));
+    let status = redirects.create_redirect(request).await.unwrap_err();
+    assert_eq!(refusal(&status), (Code::InvalidArgument, "LOOP".to_owned()));
+    assert_eq!(violations(&status)[0].0, "redirect.targets");
+
+    let destination = Some(Destination::TargetUrl("https://target.test".to_owned()));
+    let route = Route { segment: "v1".to_owned(), destination, ..Route::default() };
+    let request = CreateRouteRequest { route_id: "r".to_owned(), route: Some(route), validate_only: false };
+    let mut routes = RouteServiceClient::with_interceptor(app.channel(), Running::bearer(TOKEN));
+    let status = routes.create_route(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(violations(&status)[0].0, "route.segment");
+    assert_eq!(app.revision().await, before);
     app.stop().await;
 }
 

@@ -4,6 +4,7 @@ use signalbox_proto::{
     admin::v1::GetProviderRequest,
     sync::v1::{WatchRequest, config_sync_service_client::ConfigSyncServiceClient},
 };
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use tokio::net::TcpListener;
 use tonic::transport::{Certificate, ClientTlsConfig};
 
@@ -19,6 +20,27 @@ async fn what_was_committed_is_there_after_a_restart() {
     let again = app.providers().get_provider(GetProviderRequest { name: made.name.clone() }).await.unwrap();
     assert_eq!(again.into_inner(), made);
     app.stop().await;
+}
+
+#[tokio::test]
+async fn the_history_keeps_who_did_what_from_where() {
+    let app = Running::start().await;
+    let request = ApplyConfigRequest {
+        config: Some(Config {
+            providers: vec![Provider { name: "providers/a".to_owned(), ..provider() }],
+            ..Config::default()
+        }),
+        comment: "because".to_owned(),
+        ..ApplyConfigRequest::default()
+    };
+    app.apply(request).await.unwrap();
+    let dir = app.stop().await.unwrap();
+    let file = SqliteConnectOptions::new().filename(dir.path().join("control.db"));
+    let mut connection = file.connect().await.unwrap();
+    let last = "SELECT actor, source_ip, method, comment FROM revisions ORDER BY revision DESC LIMIT 1";
+    let kept: (String, String, String, String) = sqlx::query_as(last).fetch_one(&mut connection).await.unwrap();
+    let expected = ["admin", "127.0.0.1", "ConfigService/ApplyConfig", "because"].map(str::to_owned);
+    assert_eq!(<[String; 4]>::from(kept), expected);
 }
 
 #[tokio::test]
