@@ -128,7 +128,7 @@ impl Error {
 
 fn of_framing(error: &framing::Error) -> Answer {
     match error {
-        framing::Error::Host | framing::Error::Form | framing::Error::Coding => {
+        framing::Error::Host | framing::Error::Form | framing::Error::Length => {
             Answer::invalid(StatusCode::BAD_REQUEST, "malformed_request", format!("This request is refused: {error}."))
                 .closing()
         }

@@ -1,12 +1,16 @@
 //! The message around a request: what HTTP allows but a gateway must not, judged before anything else. It never looks at a path.
 
 use http::{
-    HeaderMap, Method, Request, Uri, Version,
+    Extensions, HeaderMap, Method, Request, Uri, Version,
     header::{HOST, TRANSFER_ENCODING},
     uri::Authority,
 };
 
 use crate::options::Limits;
+
+/// Marks a request whose head has both a length and a transfer coding, of which only one is left.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ambiguous;
 
 /// Why a request is not looked into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,9 +21,9 @@ pub(crate) enum Error {
     /// A target with a scheme and authority, or none but an authority: what proxies take.
     #[error("its target must be a path, and its method neither CONNECT nor TRACE")]
     Form,
-    /// A transfer coding other than chunked.
-    #[error("its only transfer coding can be chunked")]
-    Coding,
+    /// A transfer coding other than chunked, or a length beside it.
+    #[error("its length must be told in one way, and its only transfer coding can be chunked")]
+    Length,
     /// The target is too long.
     #[error("the request's URL is longer than {limit} bytes")]
     TargetTooLong {
@@ -42,7 +46,7 @@ pub(crate) fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), Erro
     let (uri, headers) = (request.uri(), request.headers());
     check_form(request.method(), uri, request.version())?;
     check_host(headers, uri.authority())?;
-    check_coding(headers)?;
+    check_length(request.extensions(), headers)?;
     if uri.path_and_query().is_some_and(|target| target.as_str().len() > limits.max_target_bytes) {
         return Err(Error::TargetTooLong { limit: limits.max_target_bytes });
     }
@@ -70,10 +74,11 @@ fn check_host(headers: &HeaderMap, authority: Option<&Authority>) -> Result<(), 
     if agree && hosts.next().is_none() { Ok(()) } else { Err(Error::Host) }
 }
 
-fn check_coding(headers: &HeaderMap) -> Result<(), Error> {
+fn check_length(marks: &Extensions, headers: &HeaderMap) -> Result<(), Error> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    if chunked && codings.next().is_none() { Ok(()) } else { Err(Error::Coding) }
+    let ambiguous = marks.get::<Ambiguous>().is_some() || codings.next().is_some();
+    if chunked && !ambiguous { Ok(()) } else { Err(Error::Length) }
 }
 
 #[cfg(test)]
@@ -123,9 +128,9 @@ mod tests {
         for (codings, expected) in [
             (&["chunked"][..], Ok(())),
             (&["Chunked"], Ok(())),
-            (&["gzip, chunked"], Err(Error::Coding)),
-            (&["chunked", "chunked"], Err(Error::Coding)),
-            (&["xchunked"], Err(Error::Coding)),
+            (&["gzip, chunked"], Err(Error::Length)),
+            (&["chunked", "chunked"], Err(Error::Length)),
+            (&["xchunked"], Err(Error::Length)),
         ] {
             let mut headers = vec![("host", "a")];
             headers.extend(codings.iter().map(|coding| ("transfer-encoding", *coding)));

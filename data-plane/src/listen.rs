@@ -20,10 +20,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    framing::Ambiguous,
     http::Door,
     options::{Limits, Tls},
 };
 
+mod head;
 mod paced;
 #[cfg(test)]
 mod tests;
@@ -163,7 +165,10 @@ impl Carrier {
         let io = TokioIo::new(Paced::new(io, Arc::clone(&requests), self.limits));
         let service = service_fn(move |request: Request<Incoming>| {
             let under_way = requests.begin();
-            let request = request.map(|body| body.map_err(Into::into).boxed());
+            let mut request = request.map(|body| body.map_err(Into::into).boxed());
+            if requests.is_ambiguous() {
+                request.extensions_mut().insert(Ambiguous);
+            }
             let answering = Arc::clone(&door).answer(request);
             async move { Ok::<_, std::convert::Infallible>(answering.await.map(|body| under_way.until_end_of(body))) }
         });

@@ -37,7 +37,7 @@ fn a_clients_mistakes_are_named() {
     for (error, status, words, headers) in [
         (framing::Error::Host.into(), 400, "malformed_request -", &["connection: close"][..]),
         (framing::Error::Form.into(), 400, "malformed_request -", &["connection: close"]),
-        (framing::Error::Coding.into(), 400, "malformed_request -", &["connection: close"]),
+        (framing::Error::Length.into(), 400, "malformed_request -", &["connection: close"]),
         (framing::Error::TargetTooLong { limit: 1 }.into(), 414, "url_too_long -", &["connection: close"]),
         (framing::Error::TooManyHeaders { limit: 1 }.into(), 431, "headers_too_large -", &["connection: close"]),
         (path::Error::Dot.into(), 400, "invalid_url -", &[]),

@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -22,6 +22,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+use super::head::Head;
 use crate::{errors, options::Limits};
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
@@ -35,6 +36,8 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct Requests {
     count: AtomicUsize,
     idle: AtomicWaker,
+    /// The head that was just read can be understood in two ways.
+    ambiguous: AtomicBool,
 }
 
 /// One request under way.
@@ -46,6 +49,11 @@ impl Requests {
     pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
         self.count.fetch_add(1, Ordering::AcqRel);
         UnderWay(Arc::clone(self))
+    }
+
+    /// Whether the head of the request that begins can be understood in two ways.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.ambiguous.load(Ordering::Acquire)
     }
 }
 
@@ -109,6 +117,7 @@ pub(super) struct Paced<IO> {
     alarm: Pin<Box<Sleep>>,
     /// Bytes of a request's head have come.
     begun: bool,
+    head: Head,
     protocol: Protocol,
     /// The client has said that nothing more will come.
     ended: bool,
@@ -147,6 +156,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             waiting: Waiting::Head,
             alarm: Box::pin(sleep(limits.header_time)),
             begun: false,
+            head: Head::default(),
             protocol: Protocol::Unknown(0),
             ended: false,
             lingering: false,
@@ -171,6 +181,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             self.wait(Waiting::Busy);
         } else if self.waiting == Waiting::Busy {
             self.begun = false;
+            self.head = Head::default();
             self.wait(Waiting::Idle);
         }
     }
@@ -186,8 +197,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             if before != self.protocol {
                 self.wait(Waiting::Idle);
             }
-        } else if self.waiting == Waiting::Idle && !bytes.is_empty() {
+            return;
+        }
+        if self.waiting == Waiting::Idle && !bytes.is_empty() {
             self.wait(Waiting::Head);
+        }
+        if self.waiting == Waiting::Head && self.head.read(bytes) {
+            self.requests.ambiguous.store(true, Ordering::Release);
         }
     }
 

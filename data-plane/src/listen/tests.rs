@@ -155,6 +155,8 @@ async fn what_is_too_large_or_malformed_is_told_so_and_closed() {
         (request("/healthz", "content-length: 1\r\ncontent-length: 2\r\n"), "400"),
         (request("/healthz", "content-length: +1\r\n"), "400"),
         (request("/healthz", "transfer-encoding: chunked, gzip\r\n"), "400"),
+        (request("/healthz", "transfer-encoding: chunked\r\ncontent-length: 0\r\n"), "400"),
+        (request("/healthz", "content-length: 0\r\ntransfer-encoding: chunked\r\n"), "400"),
         (request("/healthz", "transfer-encoding: gzip, chunked\r\n"), "400"),
         ("CONNECT example.com:443 HTTP/1.1\r\nhost: example.com\r\n\r\n".to_owned(), "400"),
         ("nonsense\r\n\r\n".to_owned(), "400"),
