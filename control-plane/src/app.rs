@@ -202,6 +202,8 @@ impl App {
         let _stopped = stop.clone().drop_guard();
         let mut writing = tokio::spawn(writer.run());
         let health = HealthReporter::new();
+        // Held until the servers have ended: with the last handle the writer ends too, and that is to mean that it failed.
+        let in_use = ledger.clone();
         let replicas = Replicas::default();
         let watch = ConfigSync::new(ledger.subscribe(), &join_token, replicas.clone(), stop.clone());
         let routes = admin::routes(ledger, replicas, health.clone());
@@ -226,6 +228,7 @@ impl App {
                 return Ok(());
             }
         };
+        drop(in_use);
         writing.await.map_err(|error| RunError::Writer(Some(error)))
     }
 }
