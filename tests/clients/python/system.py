@@ -39,6 +39,11 @@ def call(method, request=None, token=ADMIN_TOKEN):
     return json.loads(grpcurl(f"signalbox.admin.v1.{method}", request or {}, token) or "{}")
 
 
+def mask(*paths):
+    """A field mask as the packaged grpcurl 1.8.6 reads it; later releases take canonical JSON, one comma-joined camelCase string."""
+    return {"paths": list(paths)}
+
+
 def eventually(check, seconds=10):
     """Waits, bounded, until `check` returns something true."""
     end = time.monotonic() + seconds

@@ -7,7 +7,7 @@ import grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from openai import AuthenticationError, OpenAI
 
-from system import ADMIN, GATEWAY, Refused, call, eventually, grpcurl, in_force
+from system import ADMIN, GATEWAY, Refused, call, eventually, grpcurl, in_force, mask
 
 SERVICES = ["Provider", "Credential", "ClientKey", "Redirect", "Route", "Settings", "Config", "Replica"]
 UPSTREAM = "http://127.0.0.1:9/v1"
@@ -58,7 +58,7 @@ class Resources(unittest.TestCase):
             "ProviderService/UpdateProvider",
             {
                 "provider": {"name": made["name"], "timeouts": {"streamIdle": "90s"}, "displayName": "not in the mask", "etag": made["etag"]},
-                "updateMask": "timeouts.streamIdle",
+                "updateMask": mask("timeouts.stream_idle"),
             },
         )
         self.moved(changed["revision"])
@@ -131,7 +131,7 @@ class Resources(unittest.TestCase):
     def test_the_settings_are_read_and_changed(self):
         before = call("SettingsService/GetSettings")
         changed = call("SettingsService/UpdateSettings", {"settings": {"keylessModels": True, "etag": before["etag"]}})
-        self.addCleanup(lambda: call("SettingsService/UpdateSettings", {"settings": {}, "updateMask": "keylessModels"}))
+        self.addCleanup(lambda: call("SettingsService/UpdateSettings", {"settings": {}, "updateMask": mask("keyless_models")}))
         self.moved(changed["revision"])
         self.assertTrue(changed["keylessModels"])
 
@@ -198,7 +198,7 @@ class BadInput(unittest.TestCase):
         self.refused("ProviderService/CreateProvider", {"provider_id": "bad", "provider": {"baseUrl": UPSTREAM}}, "InvalidArgument", "dialect")
         self.refused(
             "ProviderService/UpdateProvider",
-            {"provider": {"name": "providers/demo"}, "updateMask": "timeouts.streamIdel"},
+            {"provider": {"name": "providers/demo"}, "updateMask": mask("timeouts.stream_idel")},
             "InvalidArgument",
             "update_mask",
         )
