@@ -193,14 +193,26 @@ fn is_stripped(line: &[u8]) -> bool {
     field(line, b"id").is_some() || field(line, b"retry").is_some()
 }
 
+/// Data without the space that OpenAI's streams have after the colon, and that simple clients rely on.
+fn unspaced(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(b"data:").filter(|value| !value.starts_with(b" "))
+}
+
 fn is_exact(raw: &[u8]) -> bool {
-    raw.ends_with(b"\n\n") && !raw.contains(&b'\r') && !lines(raw).any(is_stripped)
+    let inexact = |line| is_stripped(line) || unspaced(line).is_some();
+    raw.ends_with(b"\n\n") && !raw.contains(&b'\r') && !lines(raw).any(inexact)
 }
 
 fn reframed(raw: &[u8]) -> Option<Bytes> {
-    let mut out = BytesMut::with_capacity(raw.len() + 2);
+    let mut out = BytesMut::with_capacity(raw.len() + 3);
     for line in lines(raw).filter(|line| !is_stripped(line)) {
-        out.extend_from_slice(line);
+        match unspaced(line) {
+            Some(value) => {
+                out.extend_from_slice(b"data: ");
+                out.extend_from_slice(value);
+            }
+            None => out.extend_from_slice(line),
+        }
         out.extend_from_slice(b"\n");
     }
     if out.is_empty() {

@@ -66,7 +66,10 @@ async fn the_key_is_judged_before_the_body_is_read() {
 async fn a_body_that_is_waited_for_is_asked_for_first() {
     let (system, upstream) = system().await;
     let (key, body) = (signalbox_tests::CLIENT_KEY, r#"{"model":"main/m"}"#);
-    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n", body.len());
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        body.len()
+    );
     let mut raw = system.data_plane().raw().await;
     raw.send(head).await;
     assert_eq!(raw.head().await, 100);

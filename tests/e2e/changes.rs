@@ -2,8 +2,8 @@
 
 use signalbox_proto::{
     admin::v1::{
-        ClientKey, CreateClientKeyRequest, CreateCredentialRequest, CreateProviderRequest, CreateRedirectRequest, Provider,
-        UpdateProviderRequest, replica,
+        ClientKey, CreateClientKeyRequest, CreateCredentialRequest, CreateProviderRequest, CreateRedirectRequest,
+        Provider, UpdateProviderRequest, replica,
     },
     sync::v1::ConfigSource,
 };
@@ -70,7 +70,10 @@ async fn a_request_under_way_ends_as_it_began_while_the_next_one_is_served_anew(
     let after = system.apply(Draft::new().redirect("m", "m", &[("new", "y")])).await;
     for data_plane in &system.data_planes {
         let reply = data_plane.client().chat("m").await;
-        assert_eq!((reply.header("x-signalbox-provider"), reply.header("x-signalbox-revision")), ("new", after.to_string().as_str()));
+        assert_eq!(
+            (reply.header("x-signalbox-provider"), reply.header("x-signalbox-revision")),
+            ("new", after.to_string().as_str())
+        );
     }
     for (live, mut events) in under_way {
         for frame in [text("x", "two"), finish("x"), DONE.to_owned()] {
@@ -120,9 +123,15 @@ async fn a_replaced_credential_is_used_from_the_next_request_on() {
 #[tokio::test]
 async fn a_change_of_one_field_leaves_the_others_alone() {
     let (system, upstream) = (System::start().await, Upstream::start().await);
-    system.apply(Draft::new().provider(Provider { models: vec!["a".to_owned()], ..provider("main", &upstream.url()) })).await;
+    system
+        .apply(Draft::new().provider(Provider { models: vec!["a".to_owned()], ..provider("main", &upstream.url()) }))
+        .await;
     let request = UpdateProviderRequest {
-        provider: Some(Provider { name: "providers/main".to_owned(), models: vec!["b".to_owned()], ..Provider::default() }),
+        provider: Some(Provider {
+            name: "providers/main".to_owned(),
+            models: vec!["b".to_owned()],
+            ..Provider::default()
+        }),
         update_mask: Some(prost_types::FieldMask { paths: vec!["models".to_owned()] }),
         ..UpdateProviderRequest::default()
     };
@@ -143,7 +152,10 @@ async fn many_changes_in_a_row_all_arrive_and_the_last_one_stands() {
     system.in_force(last).await;
     for data_plane in &system.data_planes {
         let reply = data_plane.client().chat("m").await;
-        assert_eq!((reply.header("x-signalbox-model"), reply.header("x-signalbox-revision")), ("m99", last.to_string().as_str()));
+        assert_eq!(
+            (reply.header("x-signalbox-model"), reply.header("x-signalbox-revision")),
+            ("m99", last.to_string().as_str())
+        );
     }
 }
 
@@ -170,7 +182,8 @@ async fn what_cannot_be_used_on_one_machine_is_reported_and_holds_nothing_else_u
     use signalbox_proto::{admin::v1, config::v1::SecretRef, config::v1::secret_ref::At};
     let (system, upstream) = (System::start().await, Upstream::start().await);
     let missing = SecretRef { at: Some(At::File("/nonexistent/key".to_owned())) };
-    let unreadable = v1::Credential { source: Some(v1::credential::Source::SecretRef(missing)), ..credential("broken", "k", "") };
+    let unreadable =
+        v1::Credential { source: Some(v1::credential::Source::SecretRef(missing)), ..credential("broken", "k", "") };
     let mut draft = Draft::new().upstream("main", &upstream.url()).provider(provider("broken", &upstream.url()));
     draft.0.credentials.push(unreadable);
     let revision = system.apply(draft).await;
@@ -191,7 +204,8 @@ async fn a_secret_may_be_in_a_file_of_the_replica() {
     let path = system.dir().join("provider-key");
     std::fs::write(&path, "  sk-from-a-file\n").unwrap();
     let at = SecretRef { at: Some(At::File(path.display().to_string())) };
-    let from_file = v1::Credential { source: Some(v1::credential::Source::SecretRef(at)), ..credential("main", "k", "") };
+    let from_file =
+        v1::Credential { source: Some(v1::credential::Source::SecretRef(at)), ..credential("main", "k", "") };
     let mut draft = Draft::new().provider(provider("main", &upstream.url()));
     draft.0.credentials.push(from_file);
     system.apply(draft).await;

@@ -52,9 +52,11 @@ async fn a_model_written_with_escapes_is_spliced_all_the_same() {
 #[tokio::test]
 async fn tools_and_image_parts_pass_unharmed_in_both_directions() {
     let (system, upstream) = system().await;
-    let call = json!([{"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{\"at\": \"x\"}"}}]);
+    let call =
+        json!([{"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{\"at\": \"x\"}"}}]);
     let mut answer = upstream::completion("gpt-4o", "");
-    *answer.pointer_mut("/choices/0/message").unwrap() = json!({"role": "assistant", "content": null, "tool_calls": call});
+    *answer.pointer_mut("/choices/0/message").unwrap() =
+        json!({"role": "assistant", "content": null, "tool_calls": call});
     upstream.answer(Answer::json(200, &answer));
     let request = json!({
         "model": "main/gpt-4o", "parallel_tool_calls": false, "tool_choice": "auto",
@@ -74,7 +76,9 @@ async fn tools_and_image_parts_pass_unharmed_in_both_directions() {
 async fn a_plain_answer_comes_back_byte_for_byte() {
     let (system, upstream) = system().await;
     let odd = r#"{ "id":"x","created":1.0e0, "model" : "gpt-4o-2024-08-06","big":12345678901234567890123, "t":"\u00e9" ,"choices":[] }"#;
-    upstream.answer(Answer::status(200).header("content-type", "application/json").header("x-request-id", "theirs").body(odd));
+    upstream.answer(
+        Answer::status(200).header("content-type", "application/json").header("x-request-id", "theirs").body(odd),
+    );
     let reply = system.client().chat("main/gpt-4o").await;
     assert_eq!(reply.text(), odd);
     assert_eq!(reply.header("x-upstream-request-id"), "theirs");
@@ -87,7 +91,8 @@ async fn a_plain_answer_comes_back_byte_for_byte() {
 #[tokio::test]
 async fn a_stream_comes_back_with_its_usage_and_its_end() {
     let (system, upstream) = system().await;
-    let usage = r#"data: {"id":"c","object":"chat.completion.chunk","model":"gpt-4o","choices":[],"usage":{"total_tokens":3}}"#;
+    let usage =
+        r#"data: {"id":"c","object":"chat.completion.chunk","model":"gpt-4o","choices":[],"usage":{"total_tokens":3}}"#;
     let usage = format!("{usage}\n\n");
     let frames = [&upstream::text("gpt-4o", "a"), &upstream::finish("gpt-4o"), &usage, upstream::DONE];
     upstream.answer(Answer::stream(frames));
@@ -104,7 +109,9 @@ async fn a_stream_comes_back_with_its_usage_and_its_end() {
 #[tokio::test]
 async fn embeddings_completions_and_responses_take_the_same_path() {
     let (system, upstream) = system().await;
-    for (number, (path, field)) in [("embeddings", "input"), ("completions", "prompt"), ("responses", "input")].into_iter().enumerate() {
+    for (number, (path, field)) in
+        [("embeddings", "input"), ("completions", "prompt"), ("responses", "input")].into_iter().enumerate()
+    {
         let answer = json!({"object": path, "model": "m", "data": [{"embedding": "AACAPwAAAEA="}, {"embedding": [1.0, 2.5e-7]}]});
         upstream.answer(Answer::json(200, &answer));
         let request = json!({"model": "main/m", field: "text", "encoding_format": "base64"}).to_string();
@@ -112,7 +119,10 @@ async fn embeddings_completions_and_responses_take_the_same_path() {
         assert_eq!(reply.status, 200, "{}", reply.text());
         assert_eq!(reply.json().get("data"), answer.get("data"));
         let seen = upstream.request(number).await;
-        assert_eq!((seen.target.as_str(), seen.text()), (format!("/v1/{path}").as_str(), request.replace("main/", "").as_str()));
+        assert_eq!(
+            (seen.target.as_str(), seen.text()),
+            (format!("/v1/{path}").as_str(), request.replace("main/", "").as_str())
+        );
     }
 }
 
@@ -150,7 +160,16 @@ async fn headers_that_are_nobodys_business_stay_here_and_the_rest_goes_on() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_ne!(reply.header("x-request-id"), "the-clients-own");
     let seen = upstream.only();
-    for gone in ["cookie", "x-stainless-lang", "openai-organization", "openai-project", "x-request-id", "x-hop", "te", "transfer-encoding"] {
+    for gone in [
+        "cookie",
+        "x-stainless-lang",
+        "openai-organization",
+        "openai-project",
+        "x-request-id",
+        "x-hop",
+        "te",
+        "transfer-encoding",
+    ] {
         assert_eq!(seen.header(gone), None, "{gone} went on");
     }
     assert_eq!(seen.header("host"), Some(upstream.addr().to_string().as_str()));
@@ -174,7 +193,9 @@ async fn an_exchange_leaves_one_record() {
     let (system, _upstream) = system().await;
     let reply = system.client().chat("main/gpt-4o").await;
     let id = reply.header("x-request-id").to_owned();
-    let line = signalbox_tests::wait::eventually("a line in the access log", async || signalbox_tests::logs::access(&id)).await;
+    let line =
+        signalbox_tests::wait::eventually("a line in the access log", async || signalbox_tests::logs::access(&id))
+            .await;
     for (field, expected) in [
         ("client_key.id", json!("stories")),
         ("model.requested", json!("main/gpt-4o")),

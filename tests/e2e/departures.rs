@@ -16,7 +16,8 @@ async fn system() -> (System, Upstream) {
     let (system, upstream) = (System::start().await, Upstream::start().await);
     let retry = Retry { backoff_base: millis(60_000), backoff_cap: millis(60_000), ..Retry::default() };
     let patient = Provider { retry: Some(retry), ..provider("patient", &upstream.url()) };
-    let draft = Draft::new().upstream("main", &upstream.url()).provider(patient).credential("patient", "k", "sk-patient");
+    let draft =
+        Draft::new().upstream("main", &upstream.url()).provider(patient).credential("patient", "k", "sk-patient");
     system.apply(draft.redirect("alias", "alias", &[("main", "m")])).await;
     (system, upstream)
 }
@@ -24,7 +25,10 @@ async fn system() -> (System, Upstream) {
 async fn ask(system: &System, body: serde_json::Value) -> Raw {
     let body = body.to_string();
     let mut raw = system.data_plane().raw().await;
-    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {CLIENT_KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {CLIENT_KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     raw.send(head + &body).await;
     raw
 }

@@ -82,7 +82,9 @@ async fn what_the_client_does_wrong_is_told_as_the_table_says() {
     row(400, INVALID, "invalid_json").holds(&client.post(CHAT, "{").await);
     row(400, INVALID, "missing_parameter").param("model").holds(&client.post(CHAT, "{}").await);
     row(413, INVALID, "request_too_large").holds(&client.post(CHAT, vec![b' '; 1001]).await);
-    let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter([b' '; 2].map(|space| Ok::<_, std::io::Error>(vec![space; 600]))));
+    let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(
+        [b' '; 2].map(|space| Ok::<_, std::io::Error>(vec![space; 600])),
+    ));
     row(413, INVALID, "request_too_large").holds(&client.post(CHAT, chunked).await);
     let body = chat("main/m").to_string();
     let typed = |kind: &str| client.request(Method::POST, CHAT).header("content-type", kind).body(body.clone());
@@ -111,7 +113,9 @@ async fn what_the_upstream_does_wrong_is_told_as_the_table_says() {
     row(502, SERVER, "upstream_error").headers(NO_RETRY).holds(&client.chat("gone/m").await);
     upstream.answer(Answer::hang());
     row(504, SERVER, "upstream_timeout").headers(NO_RETRY).holds(&client.chat("main/m").await);
-    for answer in [Answer::error(500), Answer::error(503), Answer::reset(), Answer::raw("SSH-2.0-OpenSSH_9.9\r\n")] {
+    let upgrade = Answer::raw("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n");
+    let garbage = Answer::raw("SSH-2.0-OpenSSH_9.9\r\n");
+    for answer in [Answer::error(500), Answer::error(503), Answer::reset(), garbage, upgrade] {
         upstream.answer(answer);
         row(502, SERVER, "upstream_error").headers(NO_RETRY).holds(&client.chat("main/m").await);
     }
@@ -161,7 +165,8 @@ async fn an_upstreams_refusal_of_the_request_itself_passes_unchanged() {
     system.apply(Draft::new().upstream("main", &upstream.url())).await;
     for status in [400, 404, 409, 413, 422, 451] {
         let body = json!({"error": {"message": "theirs", "code": status}, "more": [1, 2]}).to_string();
-        let answer = Answer::status(status).header("content-type", "application/problem+json").header("x-theirs", "kept");
+        let answer =
+            Answer::status(status).header("content-type", "application/problem+json").header("x-theirs", "kept");
         upstream.answer(answer.body(&body));
         let reply = system.client().chat("main/m").await;
         assert_eq!((reply.status, reply.text()), (status, body.as_str()));
@@ -194,7 +199,8 @@ async fn every_answer_has_a_request_id_of_its_own() {
 #[tokio::test]
 async fn a_refused_key_is_never_echoed() {
     let system = System::start().await;
-    for key in ["sb_a-distinctive-wrong-key", &CLIENT_KEY[..20], &CLIENT_KEY.to_uppercase(), &format!("{CLIENT_KEY}x")] {
+    for key in ["sb_a-distinctive-wrong-key", &CLIENT_KEY[..20], &CLIENT_KEY.to_uppercase(), &format!("{CLIENT_KEY}x")]
+    {
         let reply = system.client().with_key(key).chat("main/m").await;
         row(401, INVALID, "invalid_api_key").holds(&reply);
         assert!(!reply.text().contains(key) && !format!("{:?}", reply.headers).contains(key), "{reply:?}");

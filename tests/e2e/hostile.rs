@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use signalbox_data_plane::Limits;
-use signalbox_tests::{
-    CLIENT_KEY, Draft, RawAnswer, Setup, System, Upstream, chat,
-    draft::route,
-    wait::soon,
-};
+use signalbox_tests::{CLIENT_KEY, Draft, RawAnswer, Setup, System, Upstream, chat, draft::route, wait::soon};
 
 async fn system(limits: Limits) -> (System, Upstream) {
     let (system, upstream) = (Setup { limits, ..Setup::default() }.start().await, Upstream::start().await);
@@ -25,7 +21,9 @@ async fn answer(system: &System, bytes: impl AsRef<[u8]>) -> Option<RawAnswer> {
 
 /// A chat with these lines in its head and these bytes for a body.
 fn post(lines: &str, body: &str) -> String {
-    format!("POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer {CLIENT_KEY}\r\ncontent-type: application/json\r\n{lines}\r\n{body}")
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer {CLIENT_KEY}\r\ncontent-type: application/json\r\n{lines}\r\n{body}"
+    )
 }
 
 #[tokio::test]
@@ -39,7 +37,10 @@ async fn ambiguous_framing_is_a_400_and_the_end_of_the_connection() {
         ("two hosts", post(&format!("host: a\r\nhost: b\r\ncontent-length: {length}\r\n"), &body)),
         ("the same host twice", post(&format!("host: a\r\nhost: a\r\ncontent-length: {length}\r\n"), &body)),
         ("an empty host", post(&format!("host:\r\ncontent-length: {length}\r\n"), &body)),
-        ("length and coding", post(&format!("host: a\r\ncontent-length: {length}\r\ntransfer-encoding: chunked\r\n"), &chunked)),
+        (
+            "length and coding",
+            post(&format!("host: a\r\ncontent-length: {length}\r\ntransfer-encoding: chunked\r\n"), &chunked),
+        ),
         ("coding and length", post("host: a\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n", &chunked)),
         ("two lengths", post(&format!("host: a\r\ncontent-length: {length}\r\ncontent-length: 3\r\n"), &body)),
         ("a signed length", post(&format!("host: a\r\ncontent-length: +{length}\r\n"), &body)),
@@ -54,7 +55,10 @@ async fn ambiguous_framing_is_a_400_and_the_end_of_the_connection() {
         ("a lone carriage return", post(&format!("host: a\r\nx-cr: a\rb\r\ncontent-length: {length}\r\n"), &body)),
         ("a chunk size that is none", post("host: a\r\ntransfer-encoding: chunked\r\n", "zz\r\nxx\r\n0\r\n\r\n")),
         ("a chunk longer than it says", post("host: a\r\ntransfer-encoding: chunked\r\n", "1\r\nxxxx\r\n0\r\n\r\n")),
-        ("an overflowing chunk", post("host: a\r\ntransfer-encoding: chunked\r\n", "fffffffffffffffff\r\nx\r\n0\r\n\r\n")),
+        (
+            "an overflowing chunk",
+            post("host: a\r\ntransfer-encoding: chunked\r\n", "fffffffffffffffff\r\nx\r\n0\r\n\r\n"),
+        ),
     ];
     for (name, request) in requests {
         let mut raw = system.data_plane().raw().await;
@@ -112,7 +116,10 @@ async fn no_path_leads_out_of_where_it_belongs() {
         "/mount/%0d%0ax-injected:1",
         "/mount/%zz",
     ] {
-        let request = format!("POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {CLIENT_KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {CLIENT_KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
         let answer = answer(&system, &request).await;
         let status = answer.as_ref().map(|answer| answer.status);
         assert!(status == Some(400) || status == Some(404), "{path}: {answer:?}");
@@ -144,7 +151,12 @@ async fn heads_beyond_the_limits_are_refused_for_what_they_are() {
 
 #[tokio::test]
 async fn who_sends_too_slowly_is_told_so() {
-    let hasty = Limits { header_time: Duration::from_millis(200), body_time: Duration::from_millis(200), idle_time: Duration::from_millis(300), ..Limits::default() };
+    let hasty = Limits {
+        header_time: Duration::from_millis(200),
+        body_time: Duration::from_millis(200),
+        idle_time: Duration::from_millis(300),
+        ..Limits::default()
+    };
     let (system, upstream) = system(hasty).await;
     let answer_to_head = answer(&system, "GET / HTTP/1.1\r\nhost: a\r\nx-sl").await;
     assert_eq!(answer_to_head.map(|answer| answer.status), Some(408), "half a head");
@@ -233,7 +245,10 @@ async fn trailers_never_become_headers() {
     );
     assert_eq!(answer(&system, request).await.map(|answer| answer.status), Some(200));
     let seen = upstream.only();
-    assert_eq!((seen.header("x-trailer"), seen.header("trailer"), seen.header("authorization")), (None, None, Some("Bearer sk-main")));
+    assert_eq!(
+        (seen.header("x-trailer"), seen.header("trailer"), seen.header("authorization")),
+        (None, None, Some("Bearer sk-main"))
+    );
 }
 
 #[tokio::test]
@@ -262,7 +277,9 @@ async fn nothing_in_a_request_chooses_a_host_or_a_key() {
 #[tokio::test]
 async fn a_head_request_to_an_endpoint_and_garbage_do_no_harm() {
     let (system, upstream) = system(Limits::default()).await;
-    for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"\0\0\0\0", b"\r\n\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"] {
+    for bytes in
+        [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"\0\0\0\0", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"]
+    {
         let mut raw = system.data_plane().raw().await;
         raw.send(bytes).await;
         raw.send("\r\n\r\n").await;

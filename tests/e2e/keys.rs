@@ -35,7 +35,11 @@ async fn a_key_is_taken_in_each_of_four_places_and_goes_no_further() {
         (&format!("?x=1&api%5Fkey={}&y", CLIENT_KEY.replace('-', "%2D")), vec![]),
         (
             &format!("?api_key={CLIENT_KEY}"),
-            vec![("authorization", bearer("Bearer")), ("x-api-key", CLIENT_KEY.to_owned()), ("api-key", CLIENT_KEY.to_owned())],
+            vec![
+                ("authorization", bearer("Bearer")),
+                ("x-api-key", CLIENT_KEY.to_owned()),
+                ("api-key", CLIENT_KEY.to_owned()),
+            ],
         ),
     ];
     for (number, (query, headers)) in places.iter().enumerate() {
@@ -98,7 +102,8 @@ async fn what_only_resembles_a_key_is_none() {
 #[tokio::test]
 async fn a_key_may_be_disabled_and_may_expire() {
     let (system, upstream) = system().await;
-    let expiring = |id: &str, at: SystemTime| ClientKey { expire_time: Some(at.into()), ..client_key(id, &format!("sb_{id}")) };
+    let expiring =
+        |id: &str, at: SystemTime| ClientKey { expire_time: Some(at.into()), ..client_key(id, &format!("sb_{id}")) };
     let (past, future) = (SystemTime::now() - Duration::from_secs(3600), SystemTime::now() + Duration::from_secs(3600));
     let draft = Draft::new()
         .client_key(ClientKey { disabled: true, ..client_key("off", "sb_off") })
@@ -148,7 +153,8 @@ async fn a_revoked_key_stops_everywhere_in_the_middle_of_traffic_and_nobody_else
             })
         })
         .collect();
-    let leaked: Vec<_> = system.data_planes.iter().map(|data_plane| data_plane.client().with_key("sb_leaked")).collect();
+    let leaked: Vec<_> =
+        system.data_planes.iter().map(|data_plane| data_plane.client().with_key("sb_leaked")).collect();
     for client in &leaked {
         assert_eq!(client.chat("main/m").await.status, 200);
     }
@@ -156,7 +162,8 @@ async fn a_revoked_key_stops_everywhere_in_the_middle_of_traffic_and_nobody_else
     let revoked = system.admin().client_keys().delete_client_key(request).await.unwrap().into_inner();
     let since = tokio::time::Instant::now();
     for client in &leaked {
-        eventually("a revoked key to be refused", async || (client.chat("main/m").await.status == 401).then_some(())).await;
+        eventually("a revoked key to be refused", async || (client.chat("main/m").await.status == 401).then_some(()))
+            .await;
     }
     assert!(since.elapsed() < Duration::from_secs(1), "it took {:?}", since.elapsed());
     system.in_force(revoked.revision).await;

@@ -60,7 +60,10 @@ async fn a_name_is_a_redirect_a_pattern_a_prefix_a_bare_name_or_the_default_prov
 #[tokio::test]
 async fn unknown_and_not_allowed_are_told_in_the_same_words() {
     let (system, upstream) = (System::start().await, Upstream::start().await);
-    let limited = ClientKey { allowed_models: vec!["main/small-*".to_owned(), "tiny".to_owned()], ..client_key("limited", "sb_limited") };
+    let limited = ClientKey {
+        allowed_models: vec!["main/small-*".to_owned(), "tiny".to_owned()],
+        ..client_key("limited", "sb_limited")
+    };
     let draft = Draft::new().upstream("main", &upstream.url()).redirect("tiny", "tiny", &[("main", "large")]);
     system.apply(draft.client_key(limited)).await;
     let client = system.client().with_key("sb_limited");

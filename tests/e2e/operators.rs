@@ -6,8 +6,8 @@ use prost_types::FieldMask;
 use signalbox_proto::{
     admin::v1::{
         ApplyConfigRequest, ClientKey, Config, CreateClientKeyRequest, CreateCredentialRequest, CreateProviderRequest,
-        CreateRedirectRequest, CreateRouteRequest, DeleteProviderRequest, GetProviderRequest, ListProvidersRequest, Provider,
-        Settings, UpdateProviderRequest, UpdateSettingsRequest, apply_config_request::Mode, change,
+        CreateRedirectRequest, CreateRouteRequest, DeleteProviderRequest, GetProviderRequest, ListProvidersRequest,
+        Provider, Settings, UpdateProviderRequest, UpdateSettingsRequest, apply_config_request::Mode, change,
     },
     config::v1::{Retry, Timeouts},
 };
@@ -17,7 +17,8 @@ use signalbox_tests::{
 };
 use tonic::{Code, Response, Status};
 use tonic_reflection::pb::v1::{
-    ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request, server_reflection_response,
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request,
+    server_reflection_response,
 };
 use tonic_types::StatusExt as _;
 
@@ -48,7 +49,9 @@ fn names(status: &Status, code: Code, subject: &str, words: &str) {
     if let Some(resource) = details.resource_info() {
         named.push((resource.resource_name.clone(), resource.description.clone()));
     }
-    let found = named.iter().any(|(field, description)| field == subject && (description.contains(words) || status.message().contains(words)));
+    let found = named.iter().any(|(field, description)| {
+        field == subject && (description.contains(words) || status.message().contains(words))
+    });
     assert!(found, "neither `{subject}` nor `{words}`: {named:?}, {status}");
 }
 
@@ -69,7 +72,8 @@ async fn a_bad_provider_is_refused_for_each_field_that_is_wrong() {
     let system = system().await;
     let admin = system.admin();
     let with_url = |url: &str| provider("", url);
-    let timeouts = |seconds| Timeouts { connect: Some(prost_types::Duration { seconds, nanos: 0 }), ..Timeouts::default() };
+    let timeouts =
+        |seconds| Timeouts { connect: Some(prost_types::Duration { seconds, nanos: 0 }), ..Timeouts::default() };
     let cases = [
         ("bad", with_url("ftp://example.com"), "provider.base_url", "http"),
         ("bad", with_url("not a url"), "provider.base_url", ""),
@@ -82,8 +86,18 @@ async fn a_bad_provider_is_refused_for_each_field_that_is_wrong() {
         (&"a".repeat(64), with_url(URL), "provider_id", ""),
         ("bad", Provider { dialect: 0, ..with_url(URL) }, "provider.dialect", ""),
         ("bad", Provider { timeouts: Some(timeouts(-1)), ..with_url(URL) }, "provider.timeouts.connect", ""),
-        ("bad", Provider { retry: Some(Retry { attempts: Some(0), ..Retry::default() }), ..with_url(URL) }, "provider.retry.attempts", ""),
-        ("bad", Provider { drop_headers: vec!["not a header".to_owned()], ..with_url(URL) }, "provider.drop_headers[0]", ""),
+        (
+            "bad",
+            Provider { retry: Some(Retry { attempts: Some(0), ..Retry::default() }), ..with_url(URL) },
+            "provider.retry.attempts",
+            "",
+        ),
+        (
+            "bad",
+            Provider { drop_headers: vec!["not a header".to_owned()], ..with_url(URL) },
+            "provider.drop_headers[0]",
+            "",
+        ),
     ];
     for (id, provider, field, words) in cases {
         let status = refused(admin, admin.providers().create_provider(created(id, provider.clone()))).await;
@@ -103,7 +117,11 @@ async fn redirects_that_loop_or_lead_nowhere_are_refused() {
     let status = refused(admin, admin.configs().apply_config(request)).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert!(status.message().contains("loop-a") && status.message().contains("loop-b"), "{status}");
-    let create = |redirect| CreateRedirectRequest { redirect_id: "r".to_owned(), redirect: Some(redirect), ..CreateRedirectRequest::default() };
+    let create = |redirect| CreateRedirectRequest {
+        redirect_id: "r".to_owned(),
+        redirect: Some(redirect),
+        ..CreateRedirectRequest::default()
+    };
     let status = refused(admin, admin.redirects().create_redirect(create(redirect("", "self", &[("", "self")])))).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     let status = refused(admin, admin.redirects().create_redirect(create(redirect("", "x", &[("nobody", "m")])))).await;
@@ -119,12 +137,17 @@ async fn a_route_takes_none_of_the_gateways_own_paths_and_nobody_elses() {
     let system = system().await;
     let admin = system.admin();
     system.apply(Draft::new().route(route("taken", URL))).await;
-    let create = |id: &str, route| CreateRouteRequest { route_id: id.to_owned(), route: Some(route), ..CreateRouteRequest::default() };
+    let create = |id: &str, route| CreateRouteRequest {
+        route_id: id.to_owned(),
+        route: Some(route),
+        ..CreateRouteRequest::default()
+    };
     for own in ["v1", "health", "healthz", "readyz", "metrics"] {
         let status = refused(admin, admin.routes().create_route(create(own, route("", URL)))).await;
         names(&status, Code::InvalidArgument, "route.segment", own);
     }
-    let with_segment = |segment: &str| signalbox_proto::admin::v1::Route { segment: segment.to_owned(), ..route("", URL) };
+    let with_segment =
+        |segment: &str| signalbox_proto::admin::v1::Route { segment: segment.to_owned(), ..route("", URL) };
     for segment in ["taken", "a/b", "..", "v1"] {
         let status = refused(admin, admin.routes().create_route(create("r", with_segment(segment)))).await;
         names(&status, Code::InvalidArgument, "route.segment", "");
@@ -150,13 +173,19 @@ async fn an_update_names_fields_that_exist_and_a_version_that_is_current() {
         names(&status, Code::InvalidArgument, "update_mask", "");
     }
     let renamed = Provider { display_name: "one".to_owned(), ..current.clone() };
-    let changed = admin.providers().update_provider(update(renamed.clone(), &["display_name"])).await.unwrap().into_inner();
-    assert_eq!((changed.revision, changed.display_name.as_str()), (current.revision + 2, "one"));
+    let changed =
+        admin.providers().update_provider(update(renamed.clone(), &["display_name"])).await.unwrap().into_inner();
+    assert_eq!((changed.revision, changed.display_name.as_str()), (current.revision + 1, "one"));
     assert_ne!(changed.etag, current.etag);
     let late = Provider { display_name: "two".to_owned(), ..current.clone() };
     let status = refused(admin, admin.providers().update_provider(update(late, &["display_name"]))).await;
     names(&status, Code::Aborted, "providers/main", "");
-    let delete = DeleteProviderRequest { name: "providers/main".to_owned(), etag: current.etag, force: true, ..Default::default() };
+    let delete = DeleteProviderRequest {
+        name: "providers/main".to_owned(),
+        etag: current.etag,
+        force: true,
+        ..Default::default()
+    };
     let status = refused(admin, admin.providers().delete_provider(delete)).await;
     names(&status, Code::Aborted, "providers/main", "");
     let missing = Provider { name: "providers/nobody".to_owned(), ..provider("", URL) };
@@ -171,7 +200,8 @@ async fn what_is_in_use_is_not_removed() {
     let system = system().await;
     let admin = system.admin();
     system.apply(Draft::new().redirect("r", "r", &[("main", "m")])).await;
-    let delete = |force| DeleteProviderRequest { name: "providers/main".to_owned(), force, ..DeleteProviderRequest::default() };
+    let delete =
+        |force| DeleteProviderRequest { name: "providers/main".to_owned(), force, ..DeleteProviderRequest::default() };
     for force in [false, true] {
         let status = refused(admin, admin.providers().delete_provider(delete(force))).await;
         names(&status, Code::FailedPrecondition, "providers/main", "redirects/r");
@@ -186,7 +216,11 @@ async fn what_is_in_use_is_not_removed() {
 async fn keys_and_credentials_are_refused_for_what_they_are_without_being_shown() {
     let system = system().await;
     let admin = system.admin();
-    let create = |id: &str, key| CreateClientKeyRequest { client_key_id: id.to_owned(), client_key: Some(key), ..Default::default() };
+    let create = |id: &str, key| CreateClientKeyRequest {
+        client_key_id: id.to_owned(),
+        client_key: Some(key),
+        ..Default::default()
+    };
     for secret in ["", "two words-planted", "caf\u{e9}-planted", &"planted".repeat(100)] {
         let status = refused(admin, admin.client_keys().create_client_key(create("k", client_key("", secret)))).await;
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
@@ -198,7 +232,11 @@ async fn keys_and_credentials_are_refused_for_what_they_are_without_being_shown(
     };
     let status = refused(admin, admin.client_keys().create_client_key(create("k", short))).await;
     names(&status, Code::InvalidArgument, "client_key.import_sha256", "32");
-    let status = refused(admin, admin.client_keys().create_client_key(create("twin", client_key("", signalbox_tests::CLIENT_KEY)))).await;
+    let status = refused(
+        admin,
+        admin.client_keys().create_client_key(create("twin", client_key("", signalbox_tests::CLIENT_KEY))),
+    )
+    .await;
     assert!([Code::AlreadyExists, Code::InvalidArgument].contains(&status.code()), "{status}");
     assert!(!status.to_string().contains(signalbox_tests::CLIENT_KEY), "{status}");
     let create = |parent: &str, credential| CreateCredentialRequest {
@@ -207,11 +245,15 @@ async fn keys_and_credentials_are_refused_for_what_they_are_without_being_shown(
         credential: Some(credential),
         ..CreateCredentialRequest::default()
     };
-    let status = refused(admin, admin.credentials().create_credential(create("providers/main", credential("", "", "")))).await;
+    let status =
+        refused(admin, admin.credentials().create_credential(create("providers/main", credential("", "", "")))).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-    let status = refused(admin, admin.credentials().create_credential(create("providers/nobody", credential("", "", "sk-x")))).await;
+    let status =
+        refused(admin, admin.credentials().create_credential(create("providers/nobody", credential("", "", "sk-x"))))
+            .await;
     assert!([Code::NotFound, Code::FailedPrecondition].contains(&status.code()), "{status}");
-    let status = refused(admin, admin.credentials().create_credential(create("nonsense", credential("", "", "sk-x")))).await;
+    let status =
+        refused(admin, admin.credentials().create_credential(create("nonsense", credential("", "", "sk-x")))).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
 }
 
@@ -219,10 +261,13 @@ async fn keys_and_credentials_are_refused_for_what_they_are_without_being_shown(
 async fn nothing_is_said_to_a_wrong_token() {
     let system = system().await;
     let addr = system.control_plane.admin_addr();
-    for token in ["wrong", "", &signalbox_tests::ADMIN_TOKEN[1..], signalbox_tests::JOIN_TOKEN, signalbox_tests::CLIENT_KEY] {
+    for token in
+        ["wrong", "", &signalbox_tests::ADMIN_TOKEN[1..], signalbox_tests::JOIN_TOKEN, signalbox_tests::CLIENT_KEY]
+    {
         let stranger = Admin::new(addr, token);
         let list = stranger.providers().list_providers(ListProvidersRequest::default()).await.unwrap_err();
-        let create = refused(system.admin(), stranger.providers().create_provider(created("x", provider("", "nonsense")))).await;
+        let create =
+            refused(system.admin(), stranger.providers().create_provider(created("x", provider("", "nonsense")))).await;
         let apply = refused(system.admin(), stranger.configs().apply_config(ApplyConfigRequest::default())).await;
         for status in [list, create, apply, stranger.list_replicas().await.unwrap_err()] {
             assert_eq!(status.code(), Code::Unauthenticated, "{token:?}: {status}");
@@ -240,7 +285,8 @@ async fn validating_is_all_but_committing() {
     assert_eq!(admin.providers().create_provider(good).await.unwrap().into_inner().name, "providers/dry");
     let bad = CreateProviderRequest { validate_only: true, ..created("dry", provider("", "nonsense")) };
     refused(admin, admin.providers().create_provider(bad)).await;
-    let status = admin.providers().get_provider(GetProviderRequest { name: "providers/dry".to_owned() }).await.unwrap_err();
+    let status =
+        admin.providers().get_provider(GetProviderRequest { name: "providers/dry".to_owned() }).await.unwrap_err();
     names(&status, Code::NotFound, "providers/dry", "");
     assert_eq!(admin.revision().await, before);
 }
@@ -284,9 +330,11 @@ fn owned(config: Config) -> ApplyConfigRequest {
 async fn a_document_is_one_revision_and_the_same_document_is_none() {
     let system = system().await;
     let admin = system.admin();
-    let document = Draft::new().upstream("a", URL).redirect("r", "r", &[("a", "m")]).client_key(client_key("k", "sb_k")).0;
+    let document =
+        Draft::new().upstream("a", URL).redirect("r", "r", &[("a", "m")]).client_key(client_key("k", "sb_k")).0;
     let before = admin.revision().await;
-    let apply = async |request: ApplyConfigRequest| admin.configs().apply_config(request).await.map(Response::into_inner);
+    let apply =
+        async |request: ApplyConfigRequest| admin.configs().apply_config(request).await.map(Response::into_inner);
     let dry = apply(ApplyConfigRequest { validate_only: true, ..owned(document.clone()) }).await.unwrap();
     assert_eq!((dry.revision, dry.unchanged, dry.changes.len()), (before, false, 4));
     let first = apply(owned(document.clone())).await.unwrap();
@@ -308,7 +356,10 @@ async fn a_document_is_one_revision_and_the_same_document_is_none() {
     assert_eq!((change.resource.as_str(), change.kind()), ("redirects/r", change::Kind::Delete));
     let gone = apply(owned(Config::default())).await.unwrap();
     assert_eq!((gone.revision, gone.changes.len()), (first.revision + 2, 3));
-    assert!(admin.providers().get_provider(GetProviderRequest { name: "providers/main".to_owned() }).await.is_ok(), "others' stay");
+    assert!(
+        admin.providers().get_provider(GetProviderRequest { name: "providers/main".to_owned() }).await.is_ok(),
+        "others' stay"
+    );
 }
 
 #[tokio::test]
@@ -323,7 +374,8 @@ async fn one_bad_resource_in_a_document_refuses_all_of_it_and_is_named_where_it_
     let status = refused(admin, admin.configs().apply_config(request)).await;
     names(&status, Code::InvalidArgument, "config.providers[1].base_url", "");
     names(&status, Code::InvalidArgument, "config.providers[2].timeouts.total", "");
-    let unnamed = Config { providers: vec![Provider { name: "main".to_owned(), ..provider("", URL) }], ..Config::default() };
+    let unnamed =
+        Config { providers: vec![Provider { name: "main".to_owned(), ..provider("", URL) }], ..Config::default() };
     let request = ApplyConfigRequest { config: Some(unnamed), ..ApplyConfigRequest::default() };
     let status = refused(admin, admin.configs().apply_config(request)).await;
     names(&status, Code::InvalidArgument, "config.providers[0].name", "");
@@ -339,13 +391,17 @@ async fn everything_is_discovered_by_reflection_without_a_token() {
     let file = ask(server_reflection_request::MessageRequest::FileContainingSymbol(symbol));
     let mut answers = client.server_reflection_info(tokio_stream::iter([list, file])).await.unwrap().into_inner();
     let first = answers.message().await.unwrap().unwrap().message_response;
-    let Some(server_reflection_response::MessageResponse::ListServicesResponse(services)) = first else { panic!("{first:?}") };
+    let Some(server_reflection_response::MessageResponse::ListServicesResponse(services)) = first else {
+        panic!("{first:?}")
+    };
     let services: Vec<_> = services.service.into_iter().map(|service| service.name).collect();
     for kind in ["Provider", "Credential", "ClientKey", "Redirect", "Route", "Settings", "Config", "Replica"] {
         assert!(services.contains(&format!("signalbox.admin.v1.{kind}Service")), "{services:?}");
     }
     assert!(services.contains(&"grpc.health.v1.Health".to_owned()), "{services:?}");
     let second = answers.message().await.unwrap().unwrap().message_response;
-    let Some(server_reflection_response::MessageResponse::FileDescriptorResponse(files)) = second else { panic!("{second:?}") };
+    let Some(server_reflection_response::MessageResponse::FileDescriptorResponse(files)) = second else {
+        panic!("{second:?}")
+    };
     assert!(!files.file_descriptor_proto.is_empty());
 }

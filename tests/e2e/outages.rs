@@ -54,11 +54,11 @@ async fn flows(upstream: &Upstream, more: usize) {
 async fn a_control_plane_killed_under_traffic_costs_no_request_and_takes_up_where_it_was() {
     let (mut system, upstream) = (System::with_data_planes(2).await, Upstream::start().await);
     let before = system.apply(Draft::new().upstream("main", &upstream.url())).await;
-    let traffic = Traffic::of(system.data_planes.iter().map(signalbox_tests::DataPlane::client));
     let live = upstream.stream_live();
     live.write(text("m", "before"));
     let mut events = system.client().chat_stream("main/m").await;
-    assert!(events.next().await.is_some());
+    assert_eq!(events.next().await, Some(text("m", "before")));
+    let traffic = Traffic::of(system.data_planes.iter().map(signalbox_tests::DataPlane::client));
     flows(&upstream, 20).await;
     system.control_plane.kill().await;
     flows(&upstream, 100).await;
@@ -71,7 +71,8 @@ async fn a_control_plane_killed_under_traffic_costs_no_request_and_takes_up_wher
     traffic.end().await;
     for data_plane in &system.data_planes {
         assert_eq!(data_plane.client().chat("m").await.header("x-signalbox-revision"), after.to_string());
-        let joined: Vec<_> = logs::holding(data_plane.id()).into_iter().filter(|line| line["message"] == "replica joined").collect();
+        let joined: Vec<_> =
+            logs::holding(data_plane.id()).into_iter().filter(|line| line["message"] == "replica joined").collect();
         let [first, .., again] = joined.as_slice() else { panic!("{joined:?}") };
         assert_eq!((&first["resume"], &first["have"]), (&"RESUME_FULL".into(), &0.into()));
         assert!(again["resume"] == "RESUME_CURRENT" || again["resume"] == "RESUME_DELTA", "{again}");
@@ -161,7 +162,9 @@ async fn a_data_plane_starts_from_its_cache_and_serves_without_a_control_plane()
     system.control_plane.start().await;
     let replica = eventually("the replica to say where its configuration is from", async || {
         let mut replicas = system.admin().list_replicas().await.ok()?;
-        replicas.pop().filter(|replica| replica.serving_revision == revision && replica.config_source() == ConfigSource::DiskCache)
+        replicas.pop().filter(|replica| {
+            replica.serving_revision == revision && replica.config_source() == ConfigSource::DiskCache
+        })
     })
     .await;
     assert_eq!(replica.held_revision, revision);

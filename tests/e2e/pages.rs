@@ -23,10 +23,16 @@ fn ids(reply: &Reply) -> Vec<String> {
 #[tokio::test]
 async fn models_are_those_that_the_key_may_use() {
     let (system, upstream) = (System::start().await, Upstream::start().await);
-    let listing = Provider { models: ["small", "large", "org/deep:4b"].map(str::to_owned).to_vec(), ..provider("main", &upstream.url()) };
-    let narrow = ClientKey { allowed_models: vec!["*small".to_owned(), "fast".to_owned()], ..client_key("narrow", "sb_narrow") };
+    let listing = Provider {
+        models: ["small", "large", "org/deep:4b"].map(str::to_owned).to_vec(),
+        ..provider("main", &upstream.url())
+    };
+    let narrow =
+        ClientKey { allowed_models: vec!["*small".to_owned(), "fast".to_owned()], ..client_key("narrow", "sb_narrow") };
     let draft = Draft::new().provider(listing).provider(provider("open", &upstream.url())).client_key(narrow);
-    system.apply(draft.redirect("fast", "fast", &[("main", "small")]).redirect("any", "gpt-*", &[("main", "large")])).await;
+    system
+        .apply(draft.redirect("fast", "fast", &[("main", "small")]).redirect("any", "gpt-*", &[("main", "large")]))
+        .await;
     let client = system.client();
     assert_eq!(ids(&client.get("/v1/models").await), ["fast", "main/large", "main/org/deep:4b", "main/small"]);
     assert_eq!(client.get("/v1/models").await.body, client.get("/v1/models").await.body, "the list is stable");
@@ -43,7 +49,9 @@ async fn models_are_those_that_the_key_may_use() {
         let reply = client.get(&format!("/v1/models/{path}")).await;
         assert_eq!((reply.status, reply.json().get("id")), (200, Some(&id.into())), "{path}");
     }
-    for (client, id) in [(&client, "main/none"), (&client, "*"), (&narrow, "main/large"), (&client.without_key(), "fast")] {
+    for (client, id) in
+        [(&client, "main/none"), (&client, "*"), (&narrow, "main/large"), (&client.without_key(), "fast")]
+    {
         let reply = client.get(&format!("/v1/models/{id}")).await;
         assert!(reply.code() == "model_not_found" || reply.code() == "missing_api_key", "{id}: {}", reply.text());
     }
@@ -74,12 +82,23 @@ async fn the_pages_need_no_key_and_tell_no_secrets() {
         let reply = Reply::to(client.request(Method::HEAD, path)).await;
         assert_eq!((reply.status, reply.body.len()), (200, 0), "HEAD {path}");
         let reply = Reply::to(client.request(Method::POST, path)).await;
-        assert_eq!((reply.status, reply.code().as_str(), reply.header("allow")), (405, "method_not_allowed", "GET, HEAD"), "{path}");
+        assert_eq!(
+            (reply.status, reply.code().as_str(), reply.header("allow")),
+            (405, "method_not_allowed", "GET, HEAD"),
+            "{path}"
+        );
         let text = client.get(path).await;
-        assert!(!text.text().contains("sk-") && !text.text().contains(&upstream.addr().to_string()), "{path}: {}", text.text());
+        assert!(
+            !text.text().contains("sk-") && !text.text().contains(&upstream.addr().to_string()),
+            "{path}: {}",
+            text.text()
+        );
     }
     let probes = upstream.seen();
-    assert!(probes.iter().all(|seen| seen.method == "GET" && seen.target == "/v1/models"), "only the free probe: {probes:?}");
+    assert!(
+        probes.iter().all(|seen| seen.method == "GET" && seen.target == "/v1/models"),
+        "only the free probe: {probes:?}"
+    );
 }
 
 #[tokio::test]

@@ -46,9 +46,11 @@ fn secret_header() -> HeaderValue {
 #[tokio::test]
 async fn after_a_busy_run_no_secret_is_anywhere_but_where_it_belongs() {
     let (mut system, upstream) = (System::start().await, Upstream::start().await);
-    let headers = Provider { headers: [("x-secret".to_owned(), secret_header())].into(), ..provider("main", &upstream.url()) };
+    let headers =
+        Provider { headers: [("x-secret".to_owned(), secret_header())].into(), ..provider("main", &upstream.url()) };
     let mount = Route { headers: [("x-secret".to_owned(), secret_header())].into(), ..route("mount", &upstream.url()) };
-    let proxy = ForwardProxy { url: "http://127.0.0.1:9".to_owned(), username: "user".to_owned(), password: PROXY.to_owned() };
+    let proxy =
+        ForwardProxy { url: "http://127.0.0.1:9".to_owned(), username: "user".to_owned(), password: PROXY.to_owned() };
     let draft = Draft::new()
         .provider(headers)
         .credential("main", "k", PROVIDER_KEY)
@@ -77,17 +79,26 @@ async fn after_a_busy_run_no_secret_is_anywhere_but_where_it_belongs() {
     assert_eq!(client.chat_stream("main/m").await.rest().await.len(), 3);
     assert_eq!(client.with_key(&format!("{CLIENT_KEY}x")).chat("main/m").await.status, 401);
     assert_eq!(client.get(&format!("/v1/models?api_key={CLIENT_KEY}")).await.status, 200);
-    assert_eq!(client.post("/v1/chat/completions", format!(r#"{{"model":"{CLIENT_KEY}"}}"#)).await.status, 404);
+    assert_eq!(
+        client.post("/v1/chat/completions", format!(r#"{{"model":"main/m","user":"{CLIENT_KEY}"}}"#)).await.status,
+        200
+    );
+    assert_eq!(
+        client.post("/v1/chat/completions", format!(r#"{{"model":"nobody/m","user":"{CLIENT_KEY}"}}"#)).await.status,
+        404
+    );
 
     let admin = system.admin();
     let all = credentials_of("providers/-");
     answers.push(format!("{:?}", admin.providers().list_providers(ListProvidersRequest::default()).await.unwrap()));
     answers.push(format!("{:?}", admin.credentials().list_credentials(all).await.unwrap()));
-    answers.push(format!("{:?}", admin.client_keys().list_client_keys(ListClientKeysRequest::default()).await.unwrap()));
+    answers
+        .push(format!("{:?}", admin.client_keys().list_client_keys(ListClientKeysRequest::default()).await.unwrap()));
     answers.push(format!("{:?}", admin.routes().list_routes(ListRoutesRequest::default()).await.unwrap()));
     answers.push(format!("{:?}", admin.settings().get_settings(GetSettingsRequest::default()).await.unwrap()));
     let bad = Provider { headers: [("x y".to_owned(), secret_header())].into(), ..provider("", "nonsense") };
-    let request = CreateProviderRequest { provider_id: "x".to_owned(), provider: Some(bad), ..CreateProviderRequest::default() };
+    let request =
+        CreateProviderRequest { provider_id: "x".to_owned(), provider: Some(bad), ..CreateProviderRequest::default() };
     answers.push(format!("{:?}", admin.providers().create_provider(request).await.unwrap_err()));
     for path in ["/", "/health", "/metrics"] {
         answers.push(client.get(path).await.text().to_owned());
@@ -99,7 +110,8 @@ async fn after_a_busy_run_no_secret_is_anywhere_but_where_it_belongs() {
     let cache = system.data_plane().cache_dir();
     eventually("the configuration to be cached", async || {
         let names = fs::read_dir(&cache).ok()?.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let revisions = names.filter_map(|name| name.strip_prefix("config-")?.strip_suffix(".bin")?.parse::<u64>().ok());
+        let revisions =
+            names.filter_map(|name| name.strip_prefix("config-")?.strip_suffix(".bin")?.parse::<u64>().ok());
         revisions.max().filter(|cached| *cached >= revision)
     })
     .await;
@@ -123,7 +135,8 @@ fn credentials_of(parent: &str) -> ListCredentialsRequest {
 #[tokio::test]
 async fn a_secret_header_is_kept_when_the_rest_of_its_resource_changes() {
     let (system, upstream) = (System::start().await, Upstream::start().await);
-    let main = Provider { headers: [("x-secret".to_owned(), secret_header())].into(), ..provider("main", &upstream.url()) };
+    let main =
+        Provider { headers: [("x-secret".to_owned(), secret_header())].into(), ..provider("main", &upstream.url()) };
     system.apply(Draft::new().provider(main)).await;
     let read = system.admin().providers().list_providers(ListProvidersRequest::default()).await.unwrap().into_inner();
     let mut main = read.providers.into_iter().next().unwrap();

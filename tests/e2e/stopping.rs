@@ -17,7 +17,8 @@ async fn system(drain: Drain) -> (System, Upstream) {
 
 #[tokio::test]
 async fn a_data_plane_turns_traffic_away_finishes_its_streams_and_ends() {
-    let drain = Drain { delay: Duration::from_millis(500), grace: Duration::from_secs(20), hard_stop: Duration::from_secs(1) };
+    let drain =
+        Drain { delay: Duration::from_millis(500), grace: Duration::from_secs(20), hard_stop: Duration::from_secs(1) };
     let (mut system, upstream) = system(drain).await;
     let live = upstream.stream_live();
     live.write(text("m", "one"));
@@ -30,7 +31,8 @@ async fn a_data_plane_turns_traffic_away_finishes_its_streams_and_ends() {
     eventually("it to be no longer ready", async || (client.get("/readyz").await.status == 503).then_some(())).await;
     assert_eq!(client.get("/healthz").await.status, 200, "it is alive while it drains");
     let addr = data_plane.addr();
-    eventually("the listener to be closed", async || tokio::net::TcpStream::connect(addr).await.is_err().then_some(())).await;
+    eventually("the listener to be closed", async || tokio::net::TcpStream::connect(addr).await.is_err().then_some(()))
+        .await;
     idle.closed().await;
     live.write(text("m", "two"));
     assert_eq!(events.next().await, Some(text("m", "two")));

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use signalbox_control_plane::app as control_plane;
 use signalbox_data_plane as data_plane;
 use signalbox_proto::sync::v1::{
-    Hello, WatchRequest, WatchResponse, config_sync_service_client::ConfigSyncServiceClient, watch_request, watch_response,
-    welcome::Resume,
+    Hello, WatchRequest, WatchResponse, config_sync_service_client::ConfigSyncServiceClient, watch_request,
+    watch_response, welcome::Resume,
 };
 use signalbox_tests::{
     ControlPlane, DataPlane, Draft, JOIN_TOKEN, Setup, System, Upstream, logs,
@@ -16,7 +16,11 @@ use tokio_stream::StreamExt as _;
 use tonic::{Code, Request, Status, Streaming};
 
 /// Opens a watch stream with these messages and this authorization.
-async fn watch(system: &System, authorization: Option<&str>, messages: Vec<watch_request::Message>) -> Result<Streaming<WatchResponse>, Status> {
+async fn watch(
+    system: &System,
+    authorization: Option<&str>,
+    messages: Vec<watch_request::Message>,
+) -> Result<Streaming<WatchResponse>, Status> {
     let mut client = ConfigSyncServiceClient::connect(system.control_plane.joining().url).await.unwrap();
     let messages = messages.into_iter().map(|message| WatchRequest { message: Some(message) });
     // Open for good: the end of it would be a replica that leaves.
@@ -51,7 +55,9 @@ async fn nobody_gets_the_configuration_without_the_join_token() {
     system.apply(Draft::new().upstream("main", &upstream.url())).await;
     let shorter = format!("Bearer {}", &JOIN_TOKEN[..JOIN_TOKEN.len() - 1]);
     let admin = format!("Bearer {}", signalbox_tests::ADMIN_TOKEN);
-    for authorization in [None, Some("Bearer wrong"), Some(shorter.as_str()), Some(admin.as_str()), Some(JOIN_TOKEN), Some("Bearer ")] {
+    for authorization in
+        [None, Some("Bearer wrong"), Some(shorter.as_str()), Some(admin.as_str()), Some(JOIN_TOKEN), Some("Bearer ")]
+    {
         let status = refusal(watch(&system, authorization, vec![hello()]).await).await;
         assert_eq!(status.code(), Code::Unauthenticated, "{authorization:?}");
     }
@@ -69,7 +75,10 @@ async fn a_stream_begins_with_one_well_formed_hello() {
     let bad = [
         (watch_request::Message::Status(Default::default()), Code::InvalidArgument),
         (watch_request::Message::Hello(Hello { replica_id: String::new(), ..good.clone() }), Code::InvalidArgument),
-        (watch_request::Message::Hello(Hello { replica_id: "../../etc".to_owned(), ..good.clone() }), Code::InvalidArgument),
+        (
+            watch_request::Message::Hello(Hello { replica_id: "../../etc".to_owned(), ..good.clone() }),
+            Code::InvalidArgument,
+        ),
         (watch_request::Message::Hello(Hello { min_schema: 0, ..good.clone() }), Code::InvalidArgument),
         (watch_request::Message::Hello(Hello { min_schema: 99, max_schema: 99, ..good }), Code::FailedPrecondition),
     ];
@@ -90,7 +99,10 @@ async fn a_data_plane_with_the_wrong_token_never_becomes_ready_and_says_why() {
     stranger.joining.token = "not-the-join-token-7f3a".to_owned();
     let before = logs::holding("control plane refuses this replica").len();
     stranger.start().await;
-    eventually("the refusal in the log", async || (logs::holding("control plane refuses this replica").len() > before).then_some(())).await;
+    eventually("the refusal in the log", async || {
+        (logs::holding("control plane refuses this replica").len() > before).then_some(())
+    })
+    .await;
     let reply = system.client().get("/readyz").await;
     assert_eq!((reply.status, reply.code().as_str()), (503, "gateway_not_ready"));
     assert!(logs::holding("not-the-join-token-7f3a").is_empty());
@@ -101,7 +113,11 @@ async fn off_loopback_there_is_tls_or_no_start() {
     let system = System::start().await;
     let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
     let dir = system.dir().join("another");
-    let options = control_plane::Options { sync_listen: everywhere, database: dir.join("control.db"), ..system.control_plane.options() };
+    let options = control_plane::Options {
+        sync_listen: everywhere,
+        database: dir.join("control.db"),
+        ..system.control_plane.options()
+    };
     let refused = ControlPlane::refusal(options).await;
     assert!(refused.to_string().contains("TLS") && refused.to_string().contains("--sync-tls-cert"), "{refused}");
     for url in ["http://192.0.2.1:9091", "http://control.internal:9091"] {
@@ -148,7 +164,8 @@ async fn an_authority_that_did_not_sign_is_not_trusted() {
     data_plane.joining.ca = Some(files.ca);
     let before = logs::holding("control plane lost").len();
     data_plane.start().await;
-    eventually("the failure in the log", async || (logs::holding("control plane lost").len() > before).then_some(())).await;
+    eventually("the failure in the log", async || (logs::holding("control plane lost").len() > before).then_some(()))
+        .await;
     assert_eq!(system.client().get("/readyz").await.status, 503);
 }
 

@@ -6,10 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tracing_subscriber::{
-    EnvFilter,
-    fmt::MakeWriter,
-};
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 /// Everything that this repository says, and all that its dependencies have to say about their work.
 const FILTER: &str = "debug,h2=info";
@@ -19,7 +16,14 @@ static LINES: Mutex<String> = Mutex::new(String::new());
 /// Keeps log lines from now on; the first caller's "now" counts.
 pub(crate) fn keep() {
     static KEPT: OnceLock<()> = OnceLock::new();
-    KEPT.get_or_init(|| tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(EnvFilter::new(FILTER)).with_writer(Writer).init());
+    KEPT.get_or_init(|| {
+        tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_env_filter(EnvFilter::new(FILTER))
+            .with_writer(Writer)
+            .init()
+    });
 }
 
 /// Every line so far.

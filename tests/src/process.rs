@@ -7,11 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    runtime,
-    sync::oneshot,
-    task::spawn_blocking,
-};
+use tokio::{runtime, sync::oneshot, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::wait::soon;

@@ -108,7 +108,8 @@ impl DataPlane {
     /// Waits until it says that it is ready.
     pub async fn ready(&self) {
         let client = self.client();
-        eventually("a data plane to be ready", async || (client.get("/readyz").await.status == 200).then_some(())).await;
+        eventually("a data plane to be ready", async || (client.get("/readyz").await.status == 200).then_some(()))
+            .await;
     }
 
     /// A counter or gauge, summed over all that carry these labels, written as in the Prometheus text.
