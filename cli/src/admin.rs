@@ -43,7 +43,7 @@ impl From<Status> for Error {
     }
 }
 
-/// The message of a status, with each field that is wrong.
+/// Each field that is wrong, or the message of a status that names none.
 fn in_words(status: &Status) -> String {
     let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
     let fields: Vec<String> =

@@ -11,7 +11,7 @@ use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 /// Signalbox: an OpenAI-compatible gateway in two planes.
 #[derive(Debug, Parser)]
-#[command(name = "signalbox", version, about, max_term_width = 100)]
+#[command(name = "signalbox", version, max_term_width = 120)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -42,8 +42,8 @@ pub struct Up {
     /// Where operators connect
     #[arg(long, env = "SIGNALBOX_ADMIN_LISTEN", value_name = "[ADDRESS:]PORT", default_value = "9090", value_parser = address)]
     pub admin_listen: SocketAddr,
-    /// Where data planes join; loopback only, since it has no TLS here
-    #[arg(long, env = "SIGNALBOX_SYNC_LISTEN", value_name = "[ADDRESS:]PORT", default_value = "9091", value_parser = address)]
+    /// Where data planes join, on loopback only
+    #[arg(long, env = "SIGNALBOX_SYNC_LISTEN", value_name = "[ADDRESS:]PORT", default_value = "9091", value_parser = loopback)]
     pub sync_listen: SocketAddr,
     /// Leave out the built-in demo provider
     #[arg(long, env = "SIGNALBOX_NO_DEMO", value_parser = FalseyValueParser::new())]
@@ -63,6 +63,7 @@ pub struct Demo {
 
 /// How to log. Logs go to stderr.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Logs")]
 pub struct Logs {
     /// What to log: error, warn, info, debug, trace, or directives such as `info,access=off`
     #[arg(long, env = "SIGNALBOX_LOG_LEVEL", value_name = "LEVEL", default_value = "info", global = true, value_parser = directives)]
@@ -93,6 +94,10 @@ enum InvalidAddress {
     Port(#[from] ParseIntError),
     #[error("neither PORT nor ADDRESS:PORT, such as 8080, 0.0.0.0:8080 or [::1]:8080")]
     Shape(#[from] AddrParseError),
+    #[error(
+        "provider keys travel there, and `up` has no TLS: `signalbox-control-plane serve` takes data planes from elsewhere"
+    )]
+    OffLoopback,
 }
 
 /// Reads `PORT` or `ADDRESS:PORT`. A bare port is on loopback, so that nothing is open to a network unless somebody says so.
@@ -102,6 +107,12 @@ fn address(text: &str) -> Result<SocketAddr, InvalidAddress> {
     } else {
         Ok(text.parse()?)
     }
+}
+
+/// Reads an address that only this machine reaches.
+fn loopback(text: &str) -> Result<SocketAddr, InvalidAddress> {
+    let address = address(text)?;
+    if address.ip().is_loopback() { Ok(address) } else { Err(InvalidAddress::OffLoopback) }
 }
 
 #[cfg(test)]
@@ -132,6 +143,14 @@ mod tests {
             let argument = format!("--listen={wrong}");
             assert!(Arguments::try_parse_from(["signalbox", "up", &argument]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_sync_port_stays_on_loopback() {
+        assert_eq!(up(&["--sync-listen", "[::1]:0"]).sync_listen, "[::1]:0".parse().unwrap());
+        let error = Arguments::try_parse_from(["signalbox", "up", "--sync-listen", "0.0.0.0:9091"]).unwrap_err();
+        assert!(error.to_string().contains("provider keys travel there"), "{error}");
+        assert_eq!(error.exit_code(), 2);
     }
 
     #[test]

@@ -199,3 +199,6 @@ async fn data_plane(
     };
     Ok(data_plane::App::build(options).await?)
 }
+
+#[cfg(test)]
+mod tests;

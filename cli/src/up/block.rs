@@ -9,7 +9,7 @@ use std::{
 use secrecy::{ExposeSecret, SecretString};
 
 /// Everything that whoever has started the system needs to know.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Summary {
     /// Where clients connect.
     pub gateway: SocketAddr,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use signalbox_control_plane::app as control_plane;
 use signalbox_data_plane::{self as data_plane, live::Live};
+use signalbox_routing::Position;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ pub(super) struct Planes {
     tasks: JoinSet<Result<(), Error>>,
     stop: CancellationToken,
     live: Arc<Live>,
+    epoch: Arc<str>,
 }
 
 impl Planes {
@@ -37,6 +39,7 @@ impl Planes {
     /// begun with its control plane still there.
     pub(super) fn run(control_plane: control_plane::App, data_plane: data_plane::App) -> Self {
         let live = Arc::clone(data_plane.live());
+        let epoch = Arc::clone(&control_plane.ledger().state().position.epoch);
         let (stop, control_plane_stop) = (CancellationToken::new(), CancellationToken::new());
         let mut tasks = JoinSet::new();
         let (data_plane_stop, then) = (stop.clone(), control_plane_stop.clone().drop_guard());
@@ -49,16 +52,17 @@ impl Planes {
             let _then = then;
             Ok(Box::pin(control_plane.run(control_plane_stop)).await?)
         });
-        Self { tasks, stop, live }
+        Self { tasks, stop, live, epoch }
     }
 
-    /// Returns once requests are answered from this revision, or a later one.
+    /// Returns once requests are answered from this revision of the control plane's own history, or a later one. What the cache
+    /// holds may be of another.
     pub(super) async fn serve(&mut self, revision: u64) -> Result<(), Error> {
         let mut serving = self.live.subscribe();
-        let served = serving.wait_for(|position| position.as_ref().is_some_and(|at| at.revision.get() >= revision));
+        let is_served = |at: &Position| at.epoch == self.epoch && at.revision.get() >= revision;
         tokio::select! {
             // The sender lives as long as `live` does.
-            _ = served => Ok(()),
+            _ = serving.wait_for(|position| position.as_ref().is_some_and(is_served)) => Ok(()),
             Some(ended) = self.tasks.join_next() => Err(unasked(ended)),
         }
     }
