@@ -19,7 +19,7 @@ pub struct Summary {
     pub sync: SocketAddr,
     /// What operators present.
     pub admin_token: SecretString,
-    /// What clients present; `None` = an operator has removed the key.
+    /// What clients present; `None` = an operator has removed the key, or made it their own.
     pub client_key: Option<SecretString>,
     /// The folder with everything that is kept.
     pub data_dir: PathBuf,
@@ -45,11 +45,7 @@ impl Display for Block<'_> {
         row(f, "Admin token", admin_token)?;
         match client_key {
             Some(key) => row(f, "Client key", key)?,
-            None => row(
-                f,
-                "Client key",
-                "none: it was removed; remove the file client-key too, and the next start makes a new one",
-            )?,
+            None => row(f, "Client key", "none: an operator has removed clientKeys/default or made it their own")?,
         }
         row(f, "Database", database.display())?;
         row(f, "Data folder", data_dir.display())?;
@@ -159,7 +155,7 @@ Try it:
     #[test]
     fn a_removed_client_key_is_said_to_be() {
         let text = Block(&Summary { client_key: None, ..summary() }).to_string();
-        assert!(text.contains("Client key   none: it was removed"), "{text}");
+        assert!(text.contains("Client key   none: an operator has removed"), "{text}");
     }
 
     #[test]

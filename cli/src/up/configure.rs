@@ -67,10 +67,9 @@ pub(super) async fn bring_about(admin: &Admin, goal: Goal<'_>) -> Result<Configu
 
     let request = GetClientKeyRequest { name: wanted::CLIENT_KEY.to_owned() };
     let have = found(admin.client_keys().get_client_key(request).await)?;
-    let client_key = (have.is_some() || !client_key_may_be_removed).then(|| secrets.client_key.clone());
-    if let Some(key) = &client_key {
-        wanted.client_key(key, have);
-    }
+    let stays_removed = have.is_none() && client_key_may_be_removed;
+    let in_force = !stays_removed && wanted.client_key(&secrets.client_key, have);
+    let client_key = in_force.then(|| secrets.client_key.clone());
     Ok(Configured { revision: apply(admin, wanted).await?, demo, client_key })
 }
 

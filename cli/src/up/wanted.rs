@@ -85,17 +85,18 @@ impl Wanted {
         self.config.providers.extend(ours.map(|provider| Provider { disabled: true, ..provider }));
     }
 
-    /// The client key is the one in the data folder.
-    pub(super) fn client_key(&mut self, key: &SecretString, have: Option<ClientKey>) {
+    /// The client key is the one in the data folder. Returns whether it is.
+    pub(super) fn client_key(&mut self, key: &SecretString, have: Option<ClientKey>) -> bool {
         let new = || ClientKey { display_name: "Default".to_owned(), ..ClientKey::default() };
         if have.as_ref().is_some_and(|have| !is_ours(&have.labels)) {
-            return;
+            return false;
         }
         self.config.client_keys.push(ClientKey {
             name: CLIENT_KEY.to_owned(),
             imported: Some(client_key::Imported::ImportSecret(key.expose_secret().to_owned())),
             ..have.unwrap_or_else(new)
         });
+        true
     }
 
     /// The configuration to apply.
@@ -185,7 +186,7 @@ mod tests {
     fn a_resource_of_the_operators_own_is_left_alone() {
         let mut wanted = Wanted::default();
         wanted.account(&account(), Upstream { provider: Some(Provider::default()), credential: None });
-        wanted.client_key(&"sb_1".into(), Some(ClientKey::default()));
+        assert!(!wanted.client_key(&"sb_1".into(), Some(ClientKey::default())));
         wanted.no_demo(Upstream { provider: Some(Provider::default()), credential: None });
         assert_eq!(wanted.into_config(), Config::default());
     }
@@ -217,7 +218,7 @@ mod tests {
         let have =
             ClientKey { labels: ours(), disabled: true, allowed_models: vec!["a*".into()], ..ClientKey::default() };
         let mut wanted = Wanted::default();
-        wanted.client_key(&"sb_2".into(), Some(have));
+        assert!(wanted.client_key(&"sb_2".into(), Some(have)));
         let key = wanted.into_config().client_keys.remove(0);
         assert!(key.imported == Some(client_key::Imported::ImportSecret("sb_2".into())));
         assert_eq!((key.disabled, &key.allowed_models[..]), (true, &["a*".to_owned()][..]));
