@@ -5,7 +5,11 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use futures_util::TryFutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::{net::TcpListener, task::JoinError};
+use tokio::{
+    net::TcpListener,
+    task::JoinError,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -22,6 +26,12 @@ use crate::{
 
 /// From the stop signal to the end, whoever is still connected by then.
 pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// From the notice that the end is near until probes that watch are let go.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// From the end of the servers until the database is closed; a crash at this point loses nothing.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// What the health service calls the server as a whole.
 const OVERALL: &str = "";
@@ -223,13 +233,19 @@ impl App {
         tokio::select! {
             served = servers => served?,
             ended = &mut writing => return Err(RunError::Writer(ended.err())),
-            () = overdue(&stop, &health) => {
+            () = overdue(&stop, health) => {
                 tracing::warn!(after_s = DRAIN.as_secs(), "stopped while connections were still open");
                 return Ok(());
             }
         };
         drop(in_use);
-        writing.await.map_err(|error| RunError::Writer(Some(error)))
+        match timeout(CLOSING, writing).await {
+            Ok(ended) => ended.map_err(|error| RunError::Writer(Some(error))),
+            Err(_) => {
+                tracing::warn!("stopped while somebody in this process still held the ledger");
+                Ok(())
+            }
+        }
     }
 }
 
@@ -240,10 +256,13 @@ impl Bound {
 }
 
 /// Tells probes that the end is near, and returns when it has come.
-async fn overdue(stop: &CancellationToken, health: &HealthReporter) {
+async fn overdue(stop: &CancellationToken, mut health: HealthReporter) {
     stop.cancelled().await;
     health.set_service_status(OVERALL, ServingStatus::NotServing).await;
-    tokio::time::sleep(DRAIN).await;
+    sleep(FAREWELL).await;
+    // A watch ends with what it watches; else a probe's would hold the door open until the last moment.
+    health.clear_service_status(OVERALL).await;
+    sleep(DRAIN - FAREWELL).await;
 }
 
 fn server() -> Server {

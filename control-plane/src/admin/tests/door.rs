@@ -24,7 +24,7 @@ async fn without_the_token_nothing_is_told_but_where_it_is() {
 }
 
 #[tokio::test]
-async fn health_says_when_the_end_is_near() {
+async fn health_says_when_the_end_is_near_and_holds_nothing_up() {
     let app = Running::start().await;
     let mut client = HealthClient::new(app.channel());
     let request = HealthCheckRequest::default();
@@ -35,7 +35,7 @@ async fn health_says_when_the_end_is_near() {
     app.stop.cancel();
     let next = timeout(PATIENCE, watch.message()).await.unwrap().unwrap().unwrap();
     assert_eq!(next.status(), ServingStatus::NotServing);
-    drop((watch, client));
+    assert!(timeout(PATIENCE, watch.message()).await.unwrap().unwrap().is_none(), "who watches is let go");
     app.stop().await;
 }
 
