@@ -87,3 +87,48 @@ impl Default for Live {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use signalbox_routing::{Digest, Revision};
+
+    use super::*;
+
+    fn snapshot(revision: u64) -> Snapshot {
+        let revision = Revision::new(revision).unwrap();
+        Snapshot {
+            position: Position { epoch: "e".into(), revision, digest: Digest::default() },
+            runtime: Runtime::default(),
+            upstreams: Upstreams::default(),
+            source: ConfigSource::Stream,
+        }
+    }
+
+    #[test]
+    fn there_is_nothing_until_something_is_published_and_the_latest_from_then_on() {
+        let live = Live::new();
+        let serving = live.subscribe();
+        assert!(live.load().is_none() && serving.borrow().is_none());
+        for revision in [1, 2] {
+            live.publish(snapshot(revision));
+            assert_eq!(live.load().unwrap().position, snapshot(revision).position);
+            assert_eq!(*serving.borrow(), Some(snapshot(revision).position));
+        }
+    }
+
+    #[test]
+    fn the_request_that_ends_last_does_not_take_its_snapshot_apart() {
+        let live = Live::new();
+        live.publish(snapshot(1));
+        let pinned = live.load().unwrap();
+        let watched: Weak<Snapshot> = Arc::downgrade(&pinned);
+        live.publish(snapshot(2));
+        live.sweep();
+        drop(pinned);
+        assert!(watched.upgrade().is_some());
+        live.sweep();
+        assert!(watched.upgrade().is_none());
+    }
+}

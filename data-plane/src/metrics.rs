@@ -20,6 +20,7 @@ const IN_FLIGHT: &str = "signalbox_requests_in_flight";
 const CONNECTIONS: &str = "signalbox_connections";
 const REVISION: &str = "signalbox_config_revision";
 const READY: &str = "signalbox_ready";
+const CONNECTED: &str = "signalbox_control_plane_connected";
 const BUILD: &str = "signalbox_build_info";
 
 /// Upper bounds in seconds: from an answer out of a cache to a long completion.
@@ -47,6 +48,8 @@ pub(crate) struct Gauges {
     pub(crate) revision: u64,
     /// Whether traffic is welcome.
     pub(crate) ready: bool,
+    /// Whether a control plane is followed.
+    pub(crate) connected: bool,
 }
 
 impl Metrics {
@@ -87,6 +90,7 @@ impl Metrics {
             (CONNECTIONS, "Client connections open."),
             (REVISION, "The configuration's revision in force; 0 = none."),
             (READY, "1 = holds a configuration and is not draining."),
+            (CONNECTED, "1 = follows a control plane; 0 = serves what it holds."),
             (BUILD, "Always 1; the label says which build."),
         ] {
             self.recorder.describe_gauge(KeyName::from_const_str(name), None, SharedString::const_str(what));
@@ -127,6 +131,7 @@ impl Metrics {
         self.gauge(Key::from_static_name(CONNECTIONS)).set(connections);
         self.gauge(Key::from_static_name(REVISION)).set(revision);
         self.gauge(Key::from_static_name(READY)).set(f64::from(u8::from(now.ready)));
+        self.gauge(Key::from_static_name(CONNECTED)).set(f64::from(u8::from(now.connected)));
         self.recorder.handle().render()
     }
 

@@ -1,6 +1,6 @@
 //! The gateway's own pages. They need no key, so they name nothing that a key would be asked for.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use http::{HeaderMap, Method, header::ACCEPT, request::Parts};
 use serde::Serialize;
@@ -101,6 +101,7 @@ fn gauges(door: &Door, snapshot: Option<&Arc<Snapshot>>) -> Gauges {
         connections: door.connections.count(),
         revision: snapshot.map_or(0, |snapshot| snapshot.position.revision.get()),
         ready: door.is_ready(snapshot),
+        connected: door.vitals.connected.load(Ordering::Relaxed),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -12,7 +12,6 @@ use std::{
 use signalbox_proto::sync::v1 as sync;
 use signalbox_routing::{FEATURES, Position, SCHEMA};
 use tokio::{
-    sync::watch,
     task::spawn_blocking,
     time::{sleep, timeout},
 };
@@ -46,22 +45,17 @@ pub struct Replica {
     applier: Arc<Applier>,
     vitals: Vitals,
     timing: Timing,
-    connected: watch::Sender<bool>,
 }
 
-/// What the process reports of itself.
+/// What the process and its replica tell each other.
 #[derive(Debug, Clone, Default)]
 pub struct Vitals {
     /// Cancelled once the process takes nothing new.
     pub draining: CancellationToken,
     /// Exchanges under way.
     pub in_flight: Arc<AtomicU32>,
-}
-
-impl Vitals {
-    fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
+    /// Whether a control plane has welcomed this replica and the stream still stands.
+    pub connected: Arc<AtomicBool>,
 }
 
 /// Every clock of this room.
@@ -118,14 +112,7 @@ impl Replica {
             live,
             vitals,
             timing: Timing::default(),
-            connected: watch::Sender::new(false),
         }
-    }
-
-    /// Whether a control plane has welcomed this replica and the stream still stands.
-    #[must_use]
-    pub fn connected(&self) -> watch::Receiver<bool> {
-        self.connected.subscribe()
     }
 
     /// Serves what the cache holds, then follows the control plane until told to stop. What is held by then is cached.
@@ -159,7 +146,7 @@ impl Replica {
 
     async fn follow(&self, stop: &CancellationToken) {
         let mut retry = Retry::new(self.timing);
-        while !stop.is_cancelled() {
+        loop {
             let ended = tokio::select! {
                 session = self.open() => match session {
                     Ok(session) => session.run(self, &mut retry, stop).await,
@@ -167,7 +154,10 @@ impl Replica {
                 },
                 () = stop.cancelled() => return,
             };
-            self.connected.send_replace(false);
+            self.vitals.connected.store(false, Ordering::Relaxed);
+            if stop.is_cancelled() {
+                return;
+            }
             let wait = retry.after(&ended);
             tokio::select! {
                 () = sleep(wait) => {}

@@ -1,6 +1,9 @@
 //! What the control plane is told: acknowledgements with reasons, and how this replica is. It decides nothing.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime},
+};
 
 use signalbox_proto::sync::v1::{self as sync, ack::Outcome, watch_request::Message};
 use signalbox_routing::{Effect, Finding, Position};
@@ -75,7 +78,7 @@ pub(super) fn status(applier: &Applier, vitals: &Vitals) -> Message {
         held: held.as_ref().map(Position::to_wire),
         serving_revision: revision(held.as_ref()),
         draining: vitals.draining.is_cancelled(),
-        in_flight: vitals.in_flight(),
+        in_flight: vitals.in_flight.load(Ordering::Relaxed),
         local_time: Some(SystemTime::now().into()),
         config_source: source.into(),
     })

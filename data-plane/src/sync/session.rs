@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -112,7 +112,7 @@ impl Session {
         let mut silence_ends = Instant::now() + timing.silence;
         self.welcome(silence_ends).await?;
         retry.reset();
-        replica.connected.send_replace(true);
+        replica.vitals.connected.store(true, Ordering::Relaxed);
         let mut next_status = Instant::now();
         let mut told_draining = false;
         loop {

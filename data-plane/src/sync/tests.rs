@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use http::Uri;
 use signalbox_proto::sync::v1::{self as sync, ack::Outcome, watch_response::Message, welcome::Resume};
-use signalbox_routing::Position;
-use tonic::Status;
+use tonic::{Status, transport::Identity};
 
 use super::{
-    Timing,
+    ControlPlane, Timing,
+    connect::Unconnected,
     retry::Retry,
-    session::Ended,
+    session::{Ended, Session},
     tests::script::{Running, Script, parts, quick, soon},
 };
 use crate::{
@@ -367,8 +368,10 @@ fn what_only_an_operator_can_help_is_not_tried_again_soon() {
         Status::unimplemented(""),
         Status::already_exists(""),
     ] {
-        let wait = retry.after(&Ended::Status(refusal));
-        assert!((timing.terminal.mul_f64(0.8)..=timing.terminal.mul_f64(1.2)).contains(&wait));
+        for ended in [Ended::Status(refusal.clone()), Ended::Unconnected(Unconnected::Refused(refusal))] {
+            let wait = retry.after(&ended);
+            assert!((timing.terminal.mul_f64(0.8)..=timing.terminal.mul_f64(1.2)).contains(&wait));
+        }
     }
     assert!(
         retry.after(&Ended::Status(Status::unavailable(""))) <= timing.backoff_min,
@@ -377,9 +380,63 @@ fn what_only_an_operator_can_help_is_not_tried_again_soon() {
     assert!(retry.after(&Ended::Drained(Duration::MAX)) <= timing.terminal);
 }
 
-#[test]
-fn a_position_says_what_is_held() {
-    let [first, second, _] = histories();
-    assert_ne!(first.position(), second.position());
-    assert_eq!(Position::from_wire(&first.position().to_wire()), Ok(first.position()));
+#[tokio::test]
+async fn what_could_not_be_cached_is_cached_as_soon_as_that_is_possible() {
+    let disk = tempfile::tempdir().unwrap();
+    let [first, ..] = histories();
+    let mut script = Script::start().await;
+    let timing = Timing { cache_pause: Duration::ZERO, cache_retry: Duration::from_millis(1), ..quick() };
+    let replica = Running::start(script.addr, Some(disk.path()), timing);
+    let mut visit = script.welcome().await;
+    let folder = disk.path().join("cache");
+    std::fs::remove_dir(&folder).unwrap();
+    visit.ask("1", &first.full()).await;
+    std::fs::create_dir(&folder).unwrap();
+    replica.stop().await;
+    assert!(folder.join("config-3.bin").exists());
+}
+
+#[tokio::test]
+async fn a_control_plane_behind_tls_must_be_vouched_for() {
+    let disk = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let mut script = Script::start_with(Some(ours.identity())).await;
+    let url: Uri = format!("https://{}", script.addr).parse().unwrap();
+    let vouched_by = |authority: &Authority, file: &str| {
+        let path = disk.path().join(file);
+        std::fs::write(&path, authority.certificate.pem()).unwrap();
+        ControlPlane { url: url.clone(), ca: Some(path), join_token: "joining".into() }
+    };
+    let good = vouched_by(&ours, "ours.pem");
+    let public = ControlPlane { ca: None, ..good.clone() };
+    let missing = ControlPlane { ca: Some(disk.path().join("missing.pem")), ..good.clone() };
+    for bad in [vouched_by(&theirs, "theirs.pem"), public, missing] {
+        let ended = soon(Session::open(&bad, sync::Hello::default(), quick())).await.unwrap_err();
+        assert!(matches!(ended, Ended::Unconnected(Unconnected::Transport(_) | Unconnected::Authorities { .. })));
+    }
+    let (session, visit) = tokio::join!(Session::open(&good, sync::Hello::default(), quick()), script.visit());
+    assert_eq!(visit.authorization, "Bearer joining");
+    session.unwrap();
+}
+
+/// Signs certificates for loopback.
+struct Authority {
+    certificate: rcgen::Certificate,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        Self { certificate, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    fn identity(&self) -> Identity {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        Identity::from_pem(params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
 }

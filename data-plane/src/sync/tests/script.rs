@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Response, Status, Streaming,
-    transport::{Server, server::TcpIncoming},
+    transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
 use super::super::{ControlPlane, Replica, Timing, Vitals};
@@ -70,10 +70,19 @@ impl ConfigSyncService for Desk {
 
 impl Script {
     pub(super) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// With TLS, if there is an identity.
+    pub(super) async fn start_with(identity: Option<Identity>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (desk, visits) = mpsc::channel(1);
-        let server = Server::builder().add_service(ConfigSyncServiceServer::new(Desk(desk)));
+        let mut server = Server::builder();
+        if let Some(identity) = identity {
+            server = server.tls_config(ServerTlsConfig::new().identity(identity)).unwrap();
+        }
+        let server = server.add_service(ConfigSyncServiceServer::new(Desk(desk)));
         let server =
             tokio::spawn(async move { server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap() });
         Self { addr, visits, server }
@@ -101,11 +110,6 @@ impl Drop for Script {
 impl Visit {
     pub(super) async fn say(&self, message: Message) {
         soon(self.responses.send(Ok(WatchResponse { message: Some(message) }))).await.unwrap();
-    }
-
-    /// Ends the stream with an error.
-    pub(super) async fn fail(self, status: Status) {
-        soon(self.responses.send(Err(status))).await.unwrap();
     }
 
     /// Sends all of an update.
