@@ -2,7 +2,6 @@
 
 use std::{
     error::Error as StdError,
-    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -54,10 +53,11 @@ impl Exchange {
     /// Answers with an error. This is where it is logged, once, with its causes.
     pub(crate) fn refuse(self, error: &Error) -> Response<Carried> {
         let reply = error.reply();
-        if reply.status().is_server_error() {
-            tracing::warn!(error = %Chain(error), "request failed");
+        // Whoever asks whether the gateway is ready may well be told that it is not.
+        if reply.status().is_server_error() && !self.record.is_own() {
+            tracing::warn!(error = error as &dyn StdError, "request failed");
         } else {
-            tracing::debug!(error = %Chain(error), "request rejected");
+            tracing::debug!(error = error as &dyn StdError, "request rejected");
         }
         self.carry(reply)
     }
@@ -135,8 +135,8 @@ impl Carried {
         self.exchange.finish(outcome);
     }
 
-    fn broke(&self, error: &dyn StdError) -> Outcome {
-        tracing::warn!(request.id = %self.exchange.record.request_id, error = %Chain(error), "answer broken off");
+    fn broke(&self, error: &(dyn StdError + 'static)) -> Outcome {
+        tracing::warn!(request.id = %self.exchange.record.request_id, error, "answer broken off");
         Outcome::Broken
     }
 }
@@ -167,20 +167,5 @@ impl Body for Carried {
 
     fn size_hint(&self) -> SizeHint {
         self.content.size_hint()
-    }
-}
-
-/// An error with its causes, on one line.
-struct Chain<'e>(&'e dyn StdError);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

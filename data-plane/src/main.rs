@@ -1,17 +1,19 @@
 //! The program `signalbox-data-plane`: reads its options, starts what they say, and turns what happens into an exit code.
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
-use anyhow::Context as _;
 use clap::Parser as _;
-use signalbox_data_plane::{App, BuildError};
+use signalbox_data_plane::{App, BuildError, readiness};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 mod config;
 
-use config::{Cli, Command, Healthcheck, Log, LogFormat, Serve};
+use config::{Cli, Command, Log, LogFormat, Serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,16 +22,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const FAILED: u8 = 1;
 const BAD_CONFIGURATION: u8 = 78;
 
-/// How long a health check waits: less than whoever runs it does.
-const HEALTHCHECK_PATIENCE: Duration = Duration::from_secs(3);
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let Cli { log, command } = Cli::parse();
     start_log(&log);
     let done = match command {
         Command::Serve(options) => serve(*options).await,
-        Command::Healthcheck(options) => healthcheck(options).await,
+        Command::Healthcheck(options) => readiness::check(&options.url).await.map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,7 +40,10 @@ async fn main() -> ExitCode {
 }
 
 fn start_log(log: &Log) {
-    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(EnvFilter::new(&log.log_level));
+    let lines = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_env_filter(EnvFilter::new(&log.log_level));
     match log.log_format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),
@@ -73,16 +75,6 @@ fn stop_on_signal(stop: CancellationToken) -> io::Result<()> {
             stop.cancel();
         }
     });
-    Ok(())
-}
-
-async fn healthcheck(options: Healthcheck) -> anyhow::Result<()> {
-    let url = format!("{}/readyz", options.url.trim_end_matches('/'));
-    // The certificate is for the clients' name, which is not the one that a check from within uses; nothing secret is sent.
-    let client =
-        reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true).timeout(HEALTHCHECK_PATIENCE);
-    let answer = client.build()?.get(&url).send().await.context("no answer")?;
-    anyhow::ensure!(answer.status().is_success(), "{url} answered {}", answer.status());
     Ok(())
 }
 

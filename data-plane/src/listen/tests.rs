@@ -30,7 +30,11 @@ impl Served {
     }
 
     async fn behind(door: Arc<Door>) -> Self {
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), None, door.limits).await.unwrap();
+        Self::with_tls(None, door).await
+    }
+
+    async fn with_tls(tls: Option<&Tls>, door: Arc<Door>) -> Self {
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), tls, door.limits).await.unwrap();
         let (address, closing) = (listener.local_addr(), CancellationToken::new());
         let accepting = tokio::spawn(listener.accept(Arc::clone(&door), closing.clone()));
         Self { address, door, closing, accepting }
@@ -53,11 +57,11 @@ async fn until_closed(stream: &mut TcpStream) -> String {
     let closed = timeout(PROMPTLY, stream.read_to_end(&mut said)).await.expect("the connection is closed in time");
     // A reset is a close too.
     closed.map_or_else(|error| assert_eq!(error.kind(), io::ErrorKind::ConnectionReset), drop);
-    String::from_utf8(said).unwrap()
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// Reads until the bytes end so.
-async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut said = Vec::new();
     while !said.ends_with(end.as_bytes()) {
         let read = timeout(PROMPTLY, stream.read_buf(&mut said)).await.expect("more comes in time").unwrap();
@@ -245,4 +249,49 @@ async fn http_2_is_spoken_to_whoever_begins_with_it() {
     }
     drop(client);
     timeout(PROMPTLY, connection).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_the_certificate_and_offers_both_protocols() {
+    let dir = tempfile::tempdir().unwrap();
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls = Tls { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+    std::fs::write(&tls.cert, cert.pem()).unwrap();
+    std::fs::write(&tls.key, signing_key.serialize_pem()).unwrap();
+    let served = Served::with_tls(Some(&tls), unconfigured(Limits::default())).await;
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut client = client.with_root_certificates(roots).with_no_client_auth();
+    for offered in ["h2", "http/1.1"] {
+        client.alpn_protocols = vec![offered.into()];
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client.clone()));
+        let name = "localhost".try_into().unwrap();
+        let mut stream = connector.connect(name, served.connect().await).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(offered.as_bytes()));
+        if offered == "http/1.1" {
+            stream.write_all(HEALTHZ.as_bytes()).await.unwrap();
+            assert!(read_until(&mut stream, "}").await.starts_with("HTTP/1.1 200 OK\r\n"));
+        }
+    }
+    let plain = served.answers(HEALTHZ).await;
+    assert!(!plain.contains("HTTP/1.1 200"), "{plain:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_listened_with_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let bind = async |address: SocketAddr, tls: Option<&Tls>| Listener::bind(address, tls, Limits::default()).await;
+    let tls = Tls { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+    let error = bind(([127, 0, 0, 1], 0).into(), Some(&tls)).await.unwrap_err();
+    assert!(error.to_string().contains("cert.pem") && error.is_configuration(), "{error}");
+    let served = Served::with(Limits::default()).await;
+    let error = bind(served.address, None).await.unwrap_err();
+    assert!(
+        error.to_string().contains(&served.address.to_string()) && error.to_string().contains("--listen"),
+        "{error}"
+    );
 }
