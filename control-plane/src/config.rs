@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::Uri;
 use secrecy::SecretString;
 use signalbox_control_plane::{
     app::Options,
@@ -32,7 +33,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Log {
     /// What is logged: error, warn, info, debug, trace, or directives such as `info,sqlx=debug`
-    #[arg(long, global = true, value_name = "LEVEL", env = "SIGNALBOX_LOG", default_value = "info", value_parser = directives)]
+    #[arg(long, global = true, value_name = "LEVEL", env = "SIGNALBOX_LOG_LEVEL", default_value = "info", value_parser = directives)]
     pub(crate) log_level: String,
     /// How a log line looks
     #[arg(long, global = true, value_enum, env = "SIGNALBOX_LOG_FORMAT", default_value = "text")]
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Migrate(Migrate),
     /// Make a certificate for the sync port, and the authority that data planes trust
     Certificate(Certificate),
+    /// Ask a control plane whether it serves: exit with 0 if it does, 1 if not
+    Healthcheck(Healthcheck),
 }
 
 /// Where the database is.
@@ -115,6 +118,13 @@ pub(crate) struct Certificate {
     /// A host name or IP address that data planes connect to; may be given several times
     #[arg(long = "host", value_name = "NAME", required = true)]
     pub(crate) hosts: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Healthcheck {
+    /// Where operators connect
+    #[arg(long, value_name = "URL", env = "SIGNALBOX_HEALTHCHECK_URL", default_value = "http://127.0.0.1:9090")]
+    pub(crate) url: Uri,
 }
 
 /// Why the options cannot be used.

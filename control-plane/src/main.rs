@@ -4,6 +4,7 @@ use std::{
     env,
     io::{self, IsTerminal as _},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Parser as _;
@@ -15,15 +16,20 @@ use signalbox_control_plane::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tracing_subscriber::EnvFilter;
 
 mod config;
 
-use config::{Certificate, Cli, Command, Log, LogFormat, Migrate, Prepared, Serve};
+use config::{Certificate, Cli, Command, Healthcheck, Log, LogFormat, Migrate, Prepared, Serve};
 
 /// Exit codes besides clap's 2 for wrong usage; 78 is `EX_CONFIG` of sysexits.h.
 const FAILED: u8 = 1;
 const BAD_CONFIGURATION: u8 = 78;
+
+/// How long each step of a health check may take: less than whoever runs it waits.
+const HEALTHCHECK_PATIENCE: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -33,6 +39,7 @@ async fn main() -> ExitCode {
         Command::Serve(options) => serve(options).await,
         Command::Migrate(options) => migrate(options).await,
         Command::Certificate(options) => make_certificate(&options),
+        Command::Healthcheck(options) => healthcheck(options).await,
     };
     done.unwrap_or_else(|error| {
         tracing::error!("{error:#}");
@@ -91,6 +98,14 @@ fn make_certificate(options: &Certificate) -> anyhow::Result<ExitCode> {
     let Files { ca, cert, key } = &files;
     tracing::info!("control plane: --sync-tls-cert {} --sync-tls-key {}", cert.display(), key.display());
     tracing::info!("data planes: --sync-ca {}", ca.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn healthcheck(options: Healthcheck) -> anyhow::Result<ExitCode> {
+    let endpoint = Endpoint::from(options.url).connect_timeout(HEALTHCHECK_PATIENCE).timeout(HEALTHCHECK_PATIENCE);
+    let mut health = HealthClient::new(endpoint.connect().await?);
+    let status = health.check(HealthCheckRequest::default()).await?.into_inner().status();
+    anyhow::ensure!(status == ServingStatus::Serving, "the control plane says {}", status.as_str_name());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -23,6 +23,7 @@ mod openai;
 mod options;
 mod pages;
 mod path;
+pub mod readiness;
 mod received;
 mod record;
 mod reply;
