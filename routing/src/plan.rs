@@ -282,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_meant_for_a_disabled_provider_goes_to_no_other() {
+        let runtime = runtime(&[
+            provider("off", |p| p.disabled = true),
+            provider("rest", |_| {}),
+            settings(|s| s.default_provider = "rest".into()),
+        ]);
+        assert!(plan(&runtime, "org/m").is_ok());
+        assert_eq!(plan(&runtime, "off/m"), Err(Refusal::ModelNotFound));
+    }
+
+    #[test]
     fn the_answer_and_the_attempts_are_those_of_the_redirect_and_the_first_target() {
         let runtime = runtime(&[
             provider("p", |p| p.retry = Some(config::Retry { attempts: Some(7), ..config::Retry::default() })),

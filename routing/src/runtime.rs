@@ -76,8 +76,8 @@ pub(crate) struct Traffic {
     pub(crate) settings: Settings,
     /// Providers in use, by id.
     pub(crate) providers: BTreeMap<Id, Arc<Provider>>,
-    /// Providers in use, by what clients write before the slash.
-    pub(crate) providers_by_prefix: BTreeMap<Arc<str>, Arc<Provider>>,
+    /// Providers by what clients write before the slash; `None` = disabled, so that what is meant for it goes nowhere else.
+    pub(crate) providers_by_prefix: BTreeMap<Arc<str>, Option<Arc<Provider>>>,
     /// For each bare model name, the providers that list it, best first.
     pub(crate) owners: BTreeMap<Arc<str>, Vec<Arc<Provider>>>,
     pub(crate) redirects: Redirects,

@@ -46,13 +46,14 @@ pub(super) fn compile(previous: &Traffic, changes: &[&Change]) -> Traffic {
             source.good = Some(source.resource.body.clone());
         }
     }
+    let providers_by_prefix = providers
+        .iter()
+        .map(|Written { value, disabled }| (Arc::clone(&value.prefix), (!disabled).then(|| Arc::clone(value))))
+        .collect();
     let providers: Vec<Arc<Provider>> = in_use(providers).collect();
     Traffic {
         settings,
-        providers_by_prefix: providers
-            .iter()
-            .map(|provider| (Arc::clone(&provider.prefix), Arc::clone(provider)))
-            .collect(),
+        providers_by_prefix,
         owners: owners(&providers),
         catalog: catalog(&providers),
         providers: providers.into_iter().map(|provider| (provider.id.clone(), provider)).collect(),

@@ -91,7 +91,7 @@ impl<'a> Search<'a> {
         let traffic = self.traffic;
         let prefixed =
             model.split_once('/').and_then(|(prefix, name)| Some((traffic.providers_by_prefix.get(prefix)?, name)));
-        if let Some((provider, name)) = prefixed
+        if let Some((Some(provider), name)) = prefixed
             && let Some(name) = self.served(provider, name)
         {
             self.add(provider, name);
