@@ -146,7 +146,7 @@ async fn many_changes_in_a_row_all_arrive_and_the_last_one_stands() {
     let (system, upstream) = (System::with_data_planes(2).await, Upstream::start().await);
     system.apply(Draft::new().upstream("main", &upstream.url())).await;
     let mut last = 0;
-    for number in 0..100 {
+    for number in 0..30 {
         last = system.admin().apply(Draft::new().redirect("m", "m", &[("main", &format!("m{number}"))]).0).await;
     }
     system.in_force(last).await;
@@ -154,7 +154,7 @@ async fn many_changes_in_a_row_all_arrive_and_the_last_one_stands() {
         let reply = data_plane.client().chat("m").await;
         assert_eq!(
             (reply.header("x-signalbox-model"), reply.header("x-signalbox-revision")),
-            ("m99", last.to_string().as_str())
+            ("m29", last.to_string().as_str())
         );
     }
 }

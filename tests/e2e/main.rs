@@ -1,9 +1,16 @@
 //! The end-to-end stories: what a client saw, what the upstream saw, and what was recorded, with both planes in this process.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a story that does not go as it should ends there, also in what several stories share"
+)]
 
 mod bodies;
 mod changes;
 mod chat;
 mod departures;
+mod documents;
 mod errors;
 mod failover;
 mod hostile;
@@ -12,8 +19,10 @@ mod models;
 mod operators;
 mod outages;
 mod pages;
+mod refusal;
 mod routes;
 mod secrets;
 mod stopping;
 mod streams;
 mod sync;
+mod up;

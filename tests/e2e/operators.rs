@@ -1,26 +1,26 @@
 //! What an operator does wrong is named precisely and makes no revision; what can be discovered is discovered without a token.
 
-use std::future::Future;
-
 use prost_types::FieldMask;
 use signalbox_proto::{
     admin::v1::{
-        ApplyConfigRequest, ClientKey, Config, CreateClientKeyRequest, CreateCredentialRequest, CreateProviderRequest,
+        ApplyConfigRequest, ClientKey, CreateClientKeyRequest, CreateCredentialRequest, CreateProviderRequest,
         CreateRedirectRequest, CreateRouteRequest, DeleteProviderRequest, GetProviderRequest, ListProvidersRequest,
-        Provider, Settings, UpdateProviderRequest, UpdateSettingsRequest, apply_config_request::Mode, change,
+        Provider, Settings, UpdateProviderRequest, UpdateSettingsRequest,
     },
     config::v1::{Retry, Timeouts},
 };
 use signalbox_tests::{
     Admin, Draft, Setup, System,
-    draft::{client_key, credential, millis, provider, redirect, route},
+    draft::{client_key, credential, provider, redirect, route},
 };
-use tonic::{Code, Response, Status};
+use tonic::Code;
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request,
     server_reflection_response,
 };
 use tonic_types::StatusExt as _;
+
+use crate::refusal::{names, refused};
 
 const URL: &str = "http://127.0.0.1:9/v1";
 
@@ -29,38 +29,6 @@ async fn system() -> System {
     let system = Setup { data_planes: 0, ..Setup::default() }.start().await;
     system.apply(Draft::new().upstream("main", URL)).await;
     system
-}
-
-/// Whether an error names this field or subject and holds these words.
-#[track_caller]
-fn names(status: &Status, code: Code, subject: &str, words: &str) {
-    assert_eq!(status.code(), code, "{status}");
-    let details = status.get_error_details();
-    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status}"));
-    assert_eq!(info.domain, "signalbox.dev");
-    assert!(info.reason.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{}", info.reason);
-    let mut named: Vec<(String, String)> = Vec::new();
-    if let Some(bad_request) = details.bad_request() {
-        named.extend(bad_request.field_violations.iter().map(|v| (v.field.clone(), v.description.clone())));
-    }
-    if let Some(failure) = details.precondition_failure() {
-        named.extend(failure.violations.iter().map(|v| (v.subject.clone(), v.description.clone())));
-    }
-    if let Some(resource) = details.resource_info() {
-        named.push((resource.resource_name.clone(), resource.description.clone()));
-    }
-    let found = named.iter().any(|(field, description)| {
-        field == subject && (description.contains(words) || status.message().contains(words))
-    });
-    assert!(found, "neither `{subject}` nor `{words}`: {named:?}, {status}");
-}
-
-/// The error of a call that must fail and make no revision.
-async fn refused<T: std::fmt::Debug>(admin: &Admin, call: impl Future<Output = Result<Response<T>, Status>>) -> Status {
-    let before = admin.revision().await;
-    let status = call.await.expect_err("this must be refused");
-    assert_eq!(admin.revision().await, before, "a refused call made a revision: {status}");
-    status
 }
 
 fn created(id: &str, provider: Provider) -> CreateProviderRequest {
@@ -314,71 +282,6 @@ async fn lists_come_in_pages_and_tokens_are_not_guessed() {
         let status = admin.providers().list_providers(request).await.unwrap_err();
         names(&status, Code::InvalidArgument, field, "");
     }
-}
-
-fn owned(config: Config) -> ApplyConfigRequest {
-    ApplyConfigRequest {
-        config: Some(config),
-        mode: Mode::Prune.into(),
-        owner_labels: [("owner".to_owned(), "suite".to_owned())].into(),
-        max_deletes: 10,
-        ..ApplyConfigRequest::default()
-    }
-}
-
-#[tokio::test]
-async fn a_document_is_one_revision_and_the_same_document_is_none() {
-    let system = system().await;
-    let admin = system.admin();
-    let document =
-        Draft::new().upstream("a", URL).redirect("r", "r", &[("a", "m")]).client_key(client_key("k", "sb_k")).0;
-    let before = admin.revision().await;
-    let apply =
-        async |request: ApplyConfigRequest| admin.configs().apply_config(request).await.map(Response::into_inner);
-    let dry = apply(ApplyConfigRequest { validate_only: true, ..owned(document.clone()) }).await.unwrap();
-    assert_eq!((dry.revision, dry.unchanged, dry.changes.len()), (before, false, 4));
-    let first = apply(owned(document.clone())).await.unwrap();
-    assert_eq!((first.revision, first.changes), (before + 1, dry.changes));
-    let again = apply(owned(document.clone())).await.unwrap();
-    assert_eq!((again.revision, again.unchanged, again.changes.len()), (first.revision, true, 0));
-    let stale = ApplyConfigRequest { expected_revision: before, ..owned(document.clone()) };
-    let status = refused(admin, admin.configs().apply_config(stale)).await;
-    names(&status, Code::Aborted, "expected_revision", "");
-    let careless = ApplyConfigRequest { max_deletes: 3, ..owned(Config::default()) };
-    let status = refused(admin, admin.configs().apply_config(careless)).await;
-    assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
-    let ownerless = ApplyConfigRequest { owner_labels: Default::default(), ..owned(document.clone()) };
-    let status = refused(admin, admin.configs().apply_config(ownerless)).await;
-    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-    let half = Config { redirects: Vec::new(), ..document };
-    let pruned = apply(owned(half)).await.unwrap();
-    let [change] = pruned.changes.as_slice() else { panic!("{pruned:?}") };
-    assert_eq!((change.resource.as_str(), change.kind()), ("redirects/r", change::Kind::Delete));
-    let gone = apply(owned(Config::default())).await.unwrap();
-    assert_eq!((gone.revision, gone.changes.len()), (first.revision + 2, 3));
-    assert!(
-        admin.providers().get_provider(GetProviderRequest { name: "providers/main".to_owned() }).await.is_ok(),
-        "others' stay"
-    );
-}
-
-#[tokio::test]
-async fn one_bad_resource_in_a_document_refuses_all_of_it_and_is_named_where_it_stands() {
-    let system = system().await;
-    let admin = system.admin();
-    let document = Draft::new().upstream("good", URL).provider(provider("bad", "ftp://x")).provider(Provider {
-        timeouts: Some(Timeouts { total: millis(0), ..Timeouts::default() }),
-        ..provider("worse", URL)
-    });
-    let request = ApplyConfigRequest { config: Some(document.0), ..ApplyConfigRequest::default() };
-    let status = refused(admin, admin.configs().apply_config(request)).await;
-    names(&status, Code::InvalidArgument, "config.providers[1].base_url", "");
-    names(&status, Code::InvalidArgument, "config.providers[2].timeouts.total", "");
-    let unnamed =
-        Config { providers: vec![Provider { name: "main".to_owned(), ..provider("", URL) }], ..Config::default() };
-    let request = ApplyConfigRequest { config: Some(unnamed), ..ApplyConfigRequest::default() };
-    let status = refused(admin, admin.configs().apply_config(request)).await;
-    names(&status, Code::InvalidArgument, "config.providers[0].name", "");
 }
 
 #[tokio::test]

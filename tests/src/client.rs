@@ -44,6 +44,8 @@ impl Client {
     /// Where no HTTP client can be made.
     pub fn new(addr: SocketAddr, key: &str) -> Self {
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        // Nobody is trusted, since nothing here is TLS: reading the system's authorities would take longer than most stories.
+        let http = http.tls_certs_only([]);
         let http = http.connect_timeout(Duration::from_secs(5)).build().expect("a client can be made");
         Self { http, addr, key: Some(key.to_owned()) }
     }

@@ -280,6 +280,8 @@ async fn play(mut answer: Answer, reader: &mut Reader<OwnedReadHalf>, write: &mu
                     return Played::Abandoned;
                 }
             }
+            // Nobody waits for it any more: that is the story's business.
+            Some(Step::Tell(tell)) => drop(tell.send(())),
             Some(Step::Hang) => {
                 reader.closed().await;
                 return Played::Abandoned;

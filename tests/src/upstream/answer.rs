@@ -1,10 +1,10 @@
 //! What the scripted upstream answers: bytes for the connection, written at once or whenever the story says so.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, future::pending};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// The last event of a complete stream.
 pub const DONE: &str = "data: [DONE]\n\n";
@@ -20,6 +20,8 @@ pub(super) enum Step {
     Close,
     /// The connection is reset.
     Reset,
+    /// The story is told that everything before has been taken by the connection.
+    Tell(oneshot::Sender<()>),
 }
 
 /// An answer: what happens on the connection, in order. After the last step the connection serves the next request.
@@ -154,6 +156,16 @@ impl Live {
         answer.steps.close();
         while let Ok(step) = answer.steps.try_recv() {
             self.step(step);
+        }
+    }
+
+    /// Waits until the connection has taken everything so far.
+    pub async fn taken(&self) {
+        let (tell, told) = oneshot::channel();
+        self.step(Step::Tell(tell));
+        // Dropped where the connection is gone: then nothing is taken any more.
+        if told.await.is_err() {
+            pending::<()>().await;
         }
     }
 
