@@ -28,6 +28,8 @@ pub enum Command {
     Up(Up),
     /// Run only the demo upstream, a local provider that echoes, embeds and fails on request
     Demo(Demo),
+    /// Ask a gateway or a demo upstream whether it is ready: exit with 0 if it is, 1 if not
+    Healthcheck(Healthcheck),
 }
 
 /// The flags of `up`.
@@ -59,6 +61,14 @@ pub struct Demo {
     /// File with the key that requests must present
     #[arg(long, env = "SIGNALBOX_DEMO_KEY_FILE", value_name = "FILE")]
     pub key_file: PathBuf,
+}
+
+/// The flags of `healthcheck`.
+#[derive(Debug, Args)]
+pub struct Healthcheck {
+    /// Where it listens
+    #[arg(long, env = "SIGNALBOX_HEALTHCHECK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
 }
 
 /// How to log. Logs go to stderr.
@@ -125,7 +135,7 @@ mod tests {
         let arguments = ["signalbox", "up"].iter().chain(arguments);
         match Arguments::try_parse_from(arguments).unwrap().command {
             Command::Up(up) => up,
-            Command::Demo(_) => panic!("another command"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -15,6 +15,7 @@ use axum::{
 };
 use http::{HeaderMap, Method, header::AUTHORIZATION, request::Parts};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -39,6 +40,9 @@ use self::{model::Model, refusal::Refusal, script::Script, seen::Log};
 /// Largest request body in bytes; the gateway's own default is what it is meant to stand behind.
 const MAX_BODY: usize = 32 * 1024 * 1024;
 
+/// What health checks ask; needs no key.
+const READY: &str = "/readyz";
+
 /// How long [`Demo::stop`] waits for answers under way.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -52,7 +56,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Serves on `listener` until stopped. Every request must present `key` as a bearer token.
+    /// Serves on `listener` until stopped. Every request but `/readyz` must present `key` as a bearer token.
     ///
     /// # Errors
     /// Where the listener has no local address.
@@ -122,8 +126,12 @@ async fn answer(State(upstream): State<Arc<Upstream>>, request: Request) -> Resp
 
 impl Upstream {
     fn script(&self, parts: &Parts, body: &[u8]) -> Result<Script, Refusal> {
+        let (method, path) = (&parts.method, parts.uri.path());
+        if path == READY {
+            return Ok(Script::json(&json!({ "status": "ready" })));
+        }
         self.check_key(&parts.headers)?;
-        match (&parts.method, parts.uri.path()) {
+        match (method, path) {
             (&Method::GET, "/v1/models") => Ok(Script::json(&model::list())),
             (&Method::GET, path) if path.starts_with("/v1/models/") => {
                 model::get(path).map(|model| Script::json(&model))

@@ -16,6 +16,7 @@ use signalbox::{
     up::{self, Block, Up},
 };
 use signalbox_control_plane::files;
+use signalbox_data_plane::readiness;
 use tokio::net::TcpListener;
 
 #[global_allocator]
@@ -32,6 +33,7 @@ async fn main() -> ExitCode {
     let done = match command {
         Command::Up(arguments) => Box::pin(run_up(arguments)).await,
         Command::Demo(arguments) => run_demo(arguments).await,
+        Command::Healthcheck(arguments) => readiness::check(&arguments.url).await.map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

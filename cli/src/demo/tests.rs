@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use reqwest::{Client, RequestBuilder, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::*;
 
@@ -82,6 +82,13 @@ async fn a_missing_or_wrong_key_is_refused_in_openais_words() {
     let error = json_of(response).await["error"].take();
     assert_eq!(error["code"], "invalid_api_key");
     assert!(!error["message"].as_str().unwrap().contains("another"));
+}
+
+#[tokio::test]
+async fn readiness_needs_no_key() {
+    let demo = start().await;
+    let response = client().get(format!("http://{}/readyz", demo.addr())).send().await.unwrap();
+    assert_eq!(response.status(), 200);
 }
 
 #[tokio::test]
