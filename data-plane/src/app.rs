@@ -70,15 +70,15 @@ impl BuildError {
     }
 }
 
-/// Why a data plane ended otherwise than by finishing what it had begun.
+/// Why a data plane ended without having been told to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The grace time was over.
-    #[error("{connections} connections were cut when the grace time was over")]
-    Cut {
-        /// How many connections were left.
-        connections: usize,
-    },
+    /// Nobody accepts connections any more.
+    #[error("the listener broke off")]
+    Listener,
+    /// Nobody follows the configuration any more.
+    #[error("the replica broke off")]
+    Replica,
 }
 
 impl App {
@@ -121,31 +121,36 @@ impl App {
     }
 
     /// Serves until told to stop; then turns traffic away, waits a while for load balancers to notice, closes the listener, and
-    /// lets what is under way finish. The configuration is followed to the end, so that a revoked key stays revoked.
+    /// lets what is under way finish, or cuts it when the grace time is over. The configuration is followed to the end, so that a
+    /// revoked key stays revoked.
     ///
     /// # Errors
-    /// [`RunError`] where not everything finished within the grace time.
+    /// [`RunError`] where a part of it broke off, after what was under way has finished all the same.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
         let Self { listener, door, replica, drain } = self;
         let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
-        tasks.spawn(replica.run(ended.clone()));
         tasks.spawn(upkeep(Arc::clone(&door), ended.clone()));
+        let following = tasks.spawn(replica.run(ended.clone()));
         let accepting = tasks.spawn(listener.accept(Arc::clone(&door), closing.clone()));
-
-        stop.cancelled().await;
-        tracing::info!(delay_ms = drain.delay.as_millis(), "draining");
+        let outcome = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            _ = accepting => Err(RunError::Listener),
+            _ = following => Err(RunError::Replica),
+        };
+        tracing::info!(delay_ms = drain.delay.as_millis(), grace_ms = drain.grace.as_millis(), "draining");
         door.vitals.draining.cancel();
         sleep(drain.delay).await;
         closing.cancel();
-        // A panic there has been reported, and there is nothing left to accept with.
-        drop(accepting.await);
         let connections = door.connections.finish(drain).await;
+        if connections > 0 {
+            tracing::warn!(connections, "cut what had not finished within the grace time");
+        }
         ended.cancel();
         tasks.close();
         tasks.wait().await;
         tracing::info!("stopped");
-        if connections == 0 { Ok(()) } else { Err(RunError::Cut { connections }) }
+        outcome
     }
 }
 

@@ -1,7 +1,7 @@
 //! The data plane's one table from errors to what a client is told: status, OpenAI's type and code, and whether to try again.
 //! The errors themselves, with their causes, go to the log and never to the client.
 
-use std::{fmt::Display, time::Duration};
+use std::{borrow::Cow, fmt::Display, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -71,6 +71,9 @@ pub(crate) enum Error {
     /// No configuration is held yet.
     #[error("no configuration is held yet")]
     NotReady,
+    /// The process is on its way out.
+    #[error("draining")]
+    Draining,
     /// As many requests are under way as may be.
     #[error("too many requests are under way")]
     Full,
@@ -84,9 +87,7 @@ impl Error {
     fn answer(&self) -> Answer {
         match self {
             Self::Framing(error) => of_framing(error),
-            Self::Path(error) => {
-                Answer::invalid(StatusCode::BAD_REQUEST, "invalid_url", format!("This URL is refused: {error}."))
-            }
+            Self::Path(error) => bad_request("invalid_url", format!("This URL is refused: {error}.")),
             Self::Nowhere => Answer::invalid(StatusCode::NOT_FOUND, "unknown_url", "There is nothing at this URL."),
             Self::Method { allow } => {
                 let message = format!("This method cannot be used here; {allow} can.");
@@ -102,16 +103,9 @@ impl Error {
             }
             Self::Attempt(failed) => of_attempt(&failed.cause),
             Self::Mount(error) => of_mount(error),
-            Self::NotReady => Answer::server(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "gateway_not_ready",
-                "The gateway has no configuration yet.",
-            )
-            .after(SOON),
-            Self::Full => {
-                Answer::server(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests are under way here.")
-                    .after(SOON)
-            }
+            Self::NotReady => unavailable("gateway_not_ready", "The gateway has no configuration yet."),
+            Self::Draining => unavailable("gateway_not_ready", "This gateway is about to stop."),
+            Self::Full => unavailable("overloaded", "Too many requests are under way here."),
             Self::Panicked => Answer::server(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
@@ -129,8 +123,7 @@ impl Error {
 fn of_framing(error: &framing::Error) -> Answer {
     match error {
         framing::Error::Host | framing::Error::Form | framing::Error::Length => {
-            Answer::invalid(StatusCode::BAD_REQUEST, "malformed_request", format!("This request is refused: {error}."))
-                .closing()
+            bad_request("malformed_request", format!("This request is refused: {error}.")).closing()
         }
         framing::Error::TargetTooLong { .. } => {
             Answer::invalid(StatusCode::URI_TOO_LONG, "url_too_long", sentence(error)).closing()
@@ -149,14 +142,12 @@ fn of_caller(refused: auth::Refused) -> Answer {
             Answer::invalid(StatusCode::UNAUTHORIZED, "missing_api_key", message).with(WWW_AUTHENTICATE, "Bearer")
         }
         auth::Refused::Invalid => {
-            Answer::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", "The API key is not valid.")
-                .with(WWW_AUTHENTICATE, "Bearer")
+            let message = "The API key is not valid.";
+            Answer::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", message).with(WWW_AUTHENTICATE, "Bearer")
         }
-        auth::Refused::Ambiguous => Answer::invalid(
-            StatusCode::BAD_REQUEST,
-            "ambiguous_api_key",
-            "More than one API key was presented. Send one, in one place.",
-        ),
+        auth::Refused::Ambiguous => {
+            bad_request("ambiguous_api_key", "More than one API key was presented. Send one, in one place.")
+        }
     }
 }
 
@@ -165,143 +156,98 @@ fn of_media(media: &openai::Media) -> Answer {
         openai::Media::Type => "The request body must be JSON, sent with `Content-Type: application/json`.",
         openai::Media::Encoding => "The request body must not be compressed: send it without `Content-Encoding`.",
     };
-    Answer::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
-        .with(ACCEPT, "application/json")
+    let answer = Answer::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message);
+    answer.with(ACCEPT, "application/json")
 }
 
 fn of_inbound(error: &inbound::Error) -> Answer {
-    match error {
-        inbound::Error::TooLarge { .. } => {
-            Answer::invalid(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", sentence(error)).closing()
-        }
-        inbound::Error::TooSlow => {
-            Answer::invalid(StatusCode::REQUEST_TIMEOUT, "request_timeout", sentence(error)).closing()
-        }
-        inbound::Error::Broken(_) => {
-            Answer::invalid(StatusCode::BAD_REQUEST, "malformed_request", sentence(error)).closing()
-        }
-    }
+    let (status, code) = match error {
+        inbound::Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
+        inbound::Error::TooSlow => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
+        inbound::Error::Broken(_) => (StatusCode::BAD_REQUEST, "malformed_request"),
+    };
+    Answer::invalid(status, code, sentence(error)).closing()
 }
 
 fn of_envelope(error: &envelope::Error) -> Answer {
+    let told = sentence(error);
     match error {
-        envelope::Error::Encoding(_) | envelope::Error::NotAnObject => {
-            Answer::invalid(StatusCode::BAD_REQUEST, "invalid_json", sentence(error))
-        }
-        envelope::Error::Json(cause) => {
-            Answer::invalid(StatusCode::BAD_REQUEST, "invalid_json", format!("{}: {cause}.", capital(error)))
-        }
-        envelope::Error::Missing(field) => {
-            Answer::invalid(StatusCode::BAD_REQUEST, "missing_parameter", sentence(error)).param(field.as_str())
-        }
-        envelope::Error::Repeated(field) => {
-            Answer::invalid(StatusCode::BAD_REQUEST, "repeated_parameter", sentence(error)).param(field.as_str())
-        }
-        envelope::Error::Type(field) => {
-            Answer::invalid(StatusCode::BAD_REQUEST, "invalid_type", sentence(error)).param(field.as_str())
-        }
-        envelope::Error::ModelLength => {
-            Answer::invalid(StatusCode::BAD_REQUEST, "invalid_value", sentence(error)).param("model")
-        }
+        envelope::Error::Encoding(_) | envelope::Error::NotAnObject => bad_request("invalid_json", told),
+        envelope::Error::Json(cause) => bad_request("invalid_json", format!("{told} {}.", capital(cause))),
+        envelope::Error::Missing(field) => bad_request("missing_parameter", told).param(field.as_str()),
+        envelope::Error::Repeated(field) => bad_request("repeated_parameter", told).param(field.as_str()),
+        envelope::Error::Type(field) => bad_request("invalid_type", told).param(field.as_str()),
+        envelope::Error::ModelLength => bad_request("invalid_value", told).param("model"),
     }
 }
 
 fn of_attempt(cause: &Cause) -> Answer {
     match cause {
-        Cause::CredentialsExhausted { .. } => Answer::server(
-            StatusCode::BAD_GATEWAY,
-            "upstream_credentials_exhausted",
-            "The provider accepts none of the gateway's credentials.",
-        )
-        .never(),
+        Cause::CredentialsExhausted { .. } => {
+            bad_gateway("upstream_credentials_exhausted", "The provider accepts none of the gateway's credentials.")
+        }
         Cause::RateLimited { retry_after } => {
             let message = "The provider limits the rate of requests, with each of the gateway's credentials.";
-            Answer::server(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message)
-                .kind("requests")
-                .after(retry_after.unwrap_or(COOLING))
+            let answer = Answer::server(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
+            answer.kind("requests").after(retry_after.unwrap_or(COOLING))
         }
-        Cause::Busy => Answer::server(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no_available_target",
-            "Each of the provider's credentials is busy.",
-        )
-        .after(SOON),
-        Cause::Unreachable(_) => {
-            Answer::server(StatusCode::BAD_GATEWAY, "upstream_error", "The provider was not reached.").never()
-        }
-        Cause::TimedOut(clock) => {
-            let message = format!("The provider took too long: the {clock} time-out ran out.");
-            Answer::server(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message).never()
-        }
-        Cause::Status(status) => {
-            let message = format!("The provider answered with status {}.", status.as_u16());
-            Answer::server(StatusCode::BAD_GATEWAY, "upstream_error", message).never()
-        }
-        Cause::ErrorInside => Answer::server(
-            StatusCode::BAD_GATEWAY,
-            "upstream_error",
-            "The provider answered with an error inside a success.",
-        )
-        .never(),
-        Cause::BrokenOff(_) => {
-            Answer::server(StatusCode::BAD_GATEWAY, "upstream_error", "The provider broke off its answer.").never()
-        }
+        Cause::Busy => unavailable("no_available_target", "Each of the provider's credentials is busy."),
+        Cause::TimedOut(clock) => timed_out(format!("The provider took too long: the {clock} time-out ran out.")),
         Cause::TooLarge { limit } => {
             let message = format!("The provider's answer is larger than the {limit} bytes that can be held.");
-            Answer::server(StatusCode::BAD_GATEWAY, "upstream_response_too_large", message).never()
+            bad_gateway("upstream_response_too_large", message)
         }
-        Cause::Unsendable(_) => Answer::server(
-            StatusCode::BAD_GATEWAY,
-            "upstream_error",
-            "The request cannot be sent to the provider as it is configured.",
-        )
-        .never(),
+        Cause::Status(status) => upstream_error(format!("The provider answered with status {}.", status.as_u16())),
+        Cause::Unreachable(_) => upstream_error("The provider was not reached."),
+        Cause::ErrorInside => upstream_error("The provider answered with an error inside a success."),
+        Cause::BrokenOff(_) => upstream_error("The provider broke off its answer."),
+        Cause::Unsendable(_) => upstream_error("The request cannot be sent to the provider as it is configured."),
     }
 }
 
 fn of_mount(error: &mount::Error) -> Answer {
     match error {
-        mount::Error::Unsendable(_) | mount::Error::Unusable => Answer::server(
-            StatusCode::BAD_GATEWAY,
-            "upstream_error",
-            "The request cannot be sent to the route's target as it is configured.",
-        )
-        .never(),
-        mount::Error::Unreachable(_) => Answer::server(
-            StatusCode::BAD_GATEWAY,
-            "upstream_error",
-            "The route's target was not reached, or broke off its answer.",
-        )
-        .never(),
-        mount::Error::Upgrade => Answer::server(
-            StatusCode::BAD_GATEWAY,
-            "upstream_error",
-            "The route's target changed the protocol without being asked.",
-        )
-        .never(),
-        mount::Error::TimedOut { .. } => Answer::server(
-            StatusCode::GATEWAY_TIMEOUT,
-            "upstream_timeout",
-            "The route's target took too long to answer.",
-        )
-        .never(),
+        mount::Error::Unsendable(_) | mount::Error::Unusable => {
+            upstream_error("The request cannot be sent to the route's target as it is configured.")
+        }
+        mount::Error::Unreachable(_) => upstream_error("The route's target was not reached, or broke off its answer."),
+        mount::Error::Upgrade => upstream_error("The route's target changed the protocol without being asked."),
+        mount::Error::TimedOut { .. } => timed_out("The route's target took too long to answer."),
     }
+}
+
+fn bad_request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Answer {
+    Answer::invalid(StatusCode::BAD_REQUEST, code, message)
+}
+
+/// Not now, but soon.
+fn unavailable(code: &'static str, message: &'static str) -> Answer {
+    Answer::server(StatusCode::SERVICE_UNAVAILABLE, code, message).after(SOON)
+}
+
+/// What an upstream did, after all the attempts that it was worth.
+fn bad_gateway(code: &'static str, message: impl Into<Cow<'static, str>>) -> Answer {
+    Answer::server(StatusCode::BAD_GATEWAY, code, message).never()
+}
+
+fn upstream_error(message: impl Into<Cow<'static, str>>) -> Answer {
+    bad_gateway("upstream_error", message)
+}
+
+fn timed_out(message: impl Into<Cow<'static, str>>) -> Answer {
+    Answer::server(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message).never()
 }
 
 /// The last event of a committed stream that broke: an error in place of `[DONE]`.
 pub(crate) fn stream_event(broken: &Broken) -> Bytes {
     let answer = match broken {
         Broken::Transport(_) | Broken::Incomplete | Broken::Reported => {
-            Answer::server(StatusCode::BAD_GATEWAY, "upstream_error", "The provider broke off its answer.")
+            upstream_error("The provider broke off its answer.")
         }
-        Broken::Idle | Broken::TotalTime => Answer::server(
-            StatusCode::GATEWAY_TIMEOUT,
-            "upstream_timeout",
-            "The provider fell silent in the middle of its answer.",
-        ),
+        Broken::Idle | Broken::TotalTime => timed_out("The provider fell silent in the middle of its answer."),
         Broken::TooLarge { limit } => {
             let message = format!("The provider's answer holds an event of more than {limit} bytes.");
-            Answer::server(StatusCode::BAD_GATEWAY, "upstream_response_too_large", message)
+            bad_gateway("upstream_response_too_large", message)
         }
     };
     Bytes::from([b"data: ", answer.json().as_slice(), b"\n\n"].concat())

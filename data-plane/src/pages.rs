@@ -66,7 +66,8 @@ pub(crate) async fn show(
         Page::Health => Ok(reply::json(&health::report(door, snapshot).await)),
         Page::Alive => Ok(reply::json(&Status { status: "alive" })),
         Page::Ready if door.is_ready(snapshot) => Ok(reply::json(&Status { status: "ready" })),
-        Page::Ready => Err(Error::NotReady),
+        Page::Ready if snapshot.is_none() => Err(Error::NotReady),
+        Page::Ready => Err(Error::Draining),
         Page::Metrics if wants_json(&head.headers, head.uri.query()) => Ok(reply::json(&counts(door, snapshot))),
         Page::Metrics => Ok(reply::typed(PROMETHEUS, door.metrics.render(gauges(door, snapshot)))),
     }

@@ -68,6 +68,7 @@ fn what_the_gateway_lacks_is_said_with_a_time_to_come_back() {
     let soon = ["retry-after: 1", "retry-after-ms: 1000"];
     for (error, code) in [
         (Error::NotReady, "gateway_not_ready"),
+        (Error::Draining, "gateway_not_ready"),
         (Error::Full, "overloaded"),
         (failed(Cause::Busy), "no_available_target"),
     ] {
