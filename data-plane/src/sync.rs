@@ -60,27 +60,27 @@ pub struct Vitals {
 
 /// Every clock of this room.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Timing {
+struct Timing {
     /// For TCP to connect.
-    pub connect: Duration,
+    connect: Duration,
     /// For a stream to open, TLS and all.
-    pub open: Duration,
+    open: Duration,
     /// Between HTTP/2 pings, and for their answer.
-    pub keep_alive: Duration,
+    keep_alive: Duration,
     /// Between two reports of how this replica is, give or take a fifth.
-    pub status: Duration,
+    status: Duration,
     /// Without a message before the stream is given up: three heartbeats at their slowest.
-    pub silence: Duration,
+    silence: Duration,
     /// Most that the first wait between two attempts is.
-    pub backoff_min: Duration,
+    backoff_min: Duration,
     /// Most that any wait between two attempts is.
-    pub backoff_max: Duration,
+    backoff_max: Duration,
     /// Between two attempts that only an operator can help, give or take a fifth.
-    pub terminal: Duration,
+    terminal: Duration,
     /// Least time between two writes of the cache.
-    pub cache_pause: Duration,
+    cache_pause: Duration,
     /// From a failed write of the cache to the next.
-    pub cache_retry: Duration,
+    cache_retry: Duration,
 }
 
 impl Default for Timing {

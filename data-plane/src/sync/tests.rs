@@ -207,7 +207,6 @@ async fn a_control_plane_that_breaks_the_protocol_is_left_and_found_again() {
         vec![good[0].clone(), Message::Chunk(large)],
         vec![good[0].clone(), Message::End(other_end)],
         vec![Message::Welcome(sync::Welcome::default())],
-        [good.clone(), parts("3", &third.full())].concat(),
     ];
     for breach in breaches {
         for message in breach {
@@ -218,6 +217,19 @@ async fn a_control_plane_that_breaks_the_protocol_is_left_and_found_again() {
     }
     assert_eq!(visit.ask("4", &third.full()).await.outcome(), Outcome::Applied);
     replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_further_update_before_the_last_is_acknowledged_is_a_breach() {
+    let [first, ..] = histories();
+    let (mut script, replica, visit) = holding(&first).await;
+    // Large enough that it is still being compiled when the next one begins.
+    let large = (0..5000).fold(first, |history, n| history.key(&format!("k{n}"), &n.to_string()));
+    visit.send("2", &large.full()).await;
+    visit.say(parts("3", &large.full()).remove(0)).await;
+    visit.left().await;
+    assert_eq!(script.visit().await.hello.have, Some(large.position().to_wire()), "what had arrived whole is held");
+    replica.assert_serves(&large);
 }
 
 #[tokio::test]

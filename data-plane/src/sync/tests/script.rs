@@ -148,7 +148,7 @@ impl Visit {
 
     /// The replica leaves.
     pub(super) async fn left(mut self) {
-        while let Ok(Some(_)) = soon(self.requests.message()).await {}
+        soon(async { while let Ok(Some(_)) = self.requests.message().await {} }).await;
     }
 
     async fn hear(&mut self) -> Option<watch_request::Message> {
