@@ -114,6 +114,11 @@ impl Error {
         }
     }
 
+    /// Whether there is nobody to tell.
+    pub(crate) fn is_departure(&self) -> bool {
+        matches!(self, Self::Inbound(inbound::Error::Departed))
+    }
+
     /// The answer that a client gets.
     pub(crate) fn reply(&self) -> Reply {
         self.answer().into_reply()
@@ -164,7 +169,7 @@ fn of_inbound(error: &inbound::Error) -> Answer {
     let (status, code) = match error {
         inbound::Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
         inbound::Error::TooSlow => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
-        inbound::Error::Broken(_) => (StatusCode::BAD_REQUEST, "malformed_request"),
+        inbound::Error::Departed | inbound::Error::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed_request"),
     };
     Answer::invalid(status, code, sentence(error)).closing()
 }

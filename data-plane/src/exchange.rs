@@ -51,8 +51,11 @@ impl Exchange {
     }
 
     /// Answers with an error. This is where it is logged, once, with its causes.
-    pub(crate) fn refuse(self, error: &Error) -> Response<Carried> {
+    pub(crate) fn refuse(mut self, error: &Error) -> Response<Carried> {
         let reply = error.reply();
+        if error.is_departure() {
+            self.finish(Outcome::Abandoned);
+        }
         // Whoever asks whether the gateway is ready may well be told that it is not.
         if reply.status().is_server_error() && !self.record.is_own() {
             tracing::warn!(error = error as &dyn StdError, "request failed");

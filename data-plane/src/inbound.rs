@@ -2,6 +2,7 @@
 
 use std::{
     error::Error as StdError,
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -39,9 +40,35 @@ pub(crate) enum Error {
     /// The client kept it waiting for too long.
     #[error("the request body came too slowly")]
     TooSlow,
-    /// The client broke it off, or framed it wrongly.
-    #[error("the request body broke off")]
-    Broken(#[source] Box<dyn StdError + Send + Sync>),
+    /// The client left in the middle of it.
+    #[error("the client left before the request body was whole")]
+    Departed,
+    /// It is framed wrongly.
+    #[error("the request body is malformed")]
+    Malformed(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl Error {
+    fn of(source: Box<dyn StdError + Send + Sync>) -> Self {
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&*source);
+        while let Some(error) = cause {
+            if error.downcast_ref().is_some_and(is_departure) {
+                return Self::Departed;
+            }
+            cause = error.source();
+        }
+        Self::Malformed(source)
+    }
+}
+
+fn is_departure(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
 }
 
 /// A body that fails where it is too large or too slow. Only the time in which it is the client that is waited for counts.
@@ -112,7 +139,7 @@ impl Body for Inbound {
             self.waited += since.elapsed();
         }
         let Some(frame) = frame else { return Poll::Ready(None) };
-        let frame = frame.map_err(Error::Broken)?;
+        let frame = frame.map_err(Error::of)?;
         self.received += frame.data_ref().map_or(0, |data| data.len() as u64);
         if self.received > self.limit {
             return Poll::Ready(Some(Err(Error::TooLarge { limit: self.limit })));
@@ -131,8 +158,6 @@ impl Body for Inbound {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use futures_util::stream::{self, Stream, StreamExt as _};
     use http_body_util::{Full, StreamBody};
 

@@ -78,7 +78,8 @@ fn blame(transport: Transport) -> Refused {
         match error.downcast_ref() {
             Some(inbound::Error::TooLarge { limit }) => return inbound::Error::TooLarge { limit: *limit }.into(),
             Some(inbound::Error::TooSlow) => return inbound::Error::TooSlow.into(),
-            Some(inbound::Error::Broken(_)) | None => cause = error.source(),
+            Some(inbound::Error::Departed) => return inbound::Error::Departed.into(),
+            Some(inbound::Error::Malformed(_)) | None => cause = error.source(),
         }
     }
     Error::Unreachable(transport).into()

@@ -50,7 +50,7 @@ fn a_clients_mistakes_are_named() {
         (openai::Media::Encoding.into(), 415, "unsupported_media_type -", &["accept: application/json"]),
         (inbound::Error::TooLarge { limit: 1 }.into(), 413, "request_too_large -", &["connection: close"]),
         (inbound::Error::TooSlow.into(), 408, "request_timeout -", &["connection: close"]),
-        (inbound::Error::Broken("x".into()).into(), 400, "malformed_request -", &["connection: close"]),
+        (inbound::Error::Malformed("x".into()).into(), 400, "malformed_request -", &["connection: close"]),
         (envelope::Error::NotAnObject.into(), 400, "invalid_json -", &[]),
         (envelope::Error::Missing(Field::Model).into(), 400, "missing_parameter model", &[]),
         (envelope::Error::Repeated(Field::Model).into(), 400, "repeated_parameter model", &[]),

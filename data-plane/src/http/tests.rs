@@ -154,7 +154,7 @@ async fn told(door: &Arc<Door>, request: Request<RequestBody>) -> Told {
 }
 
 /// The counter of requests that ended so.
-fn recorded(door: &Door, outcome: &str) -> u64 {
+pub(crate) fn recorded(door: &Door, outcome: &str) -> u64 {
     let now = crate::metrics::Gauges { in_flight: 0, connections: 0, revision: 0, ready: true, connected: true };
     let page = door.metrics.render(now);
     let label = format!("outcome=\"{outcome}\"");

@@ -9,7 +9,7 @@ use tokio::{
 use super::*;
 use crate::{
     attempt::tests::upstream::{Step, Upstream, stream_of, then},
-    http::tests::{Draft, unconfigured},
+    http::tests::{Draft, recorded, unconfigured},
     options::Drain,
 };
 
@@ -141,6 +141,20 @@ async fn a_client_that_leaves_before_the_answer_cancels_the_upstream() {
     upstream.has_seen(1).await;
     drop(stream);
     upstream.was_left(1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_its_body_is_recorded_as_gone() {
+    let served = Served::behind(Draft::default().client_key().door(Limits::default())).await;
+    let mut stream = served.connect().await;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nx-api-key: sb_test\r\ncontent-type: application/json\r\n";
+    stream.write_all(format!("{head}expect: 100-continue\r\ncontent-length: 9\r\n\r\n").as_bytes()).await.unwrap();
+    assert_eq!(read_until(&mut stream, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"{").await.unwrap();
+    drop(stream);
+    let connections = served.door.connections.clone();
+    assert_eq!(timeout(PROMPTLY, connections.finish(Drain::default())).await.unwrap(), 0);
+    assert_eq!(recorded(&served.door, "abandoned"), 1);
 }
 
 #[tokio::test]
