@@ -9,12 +9,13 @@ use tracing::Instrument as _;
 
 use crate::{
     admit::Slots,
+    auth::{self, Caller},
     drain::Connections,
     errors::Error,
     exchange::{Carried, Exchange},
     framing,
     health::Prober,
-    inbound::{Pace, RequestBody},
+    inbound::{self, Inbound, Pace, RequestBody},
     live::{Live, Snapshot},
     metrics::Metrics,
     mount,
@@ -38,6 +39,29 @@ pub(crate) struct Asked {
     pub(crate) snapshot: Arc<Snapshot>,
     /// How long its body may take.
     pub(crate) pace: Pace,
+}
+
+impl Asked {
+    /// Who asks, for the record too.
+    ///
+    /// # Errors
+    /// Where no key is presented that is accepted now.
+    pub(crate) fn caller(&self, exchange: &mut Exchange) -> Result<Caller, auth::Refused> {
+        let Self { head, snapshot, .. } = self;
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let caller = Caller::identify(&snapshot.runtime, &head.headers, head.uri.query(), now_ms)?;
+        exchange.record.client_key = Some(Arc::clone(caller.key()));
+        Ok(caller)
+    }
+
+    /// The body, of which nothing is read yet, with the limits that it has to keep.
+    ///
+    /// # Errors
+    /// Where it says that it is too large.
+    pub(crate) fn body(self) -> Result<(Parts, Inbound, Arc<Snapshot>), inbound::Error> {
+        let Self { head, body, snapshot, pace } = self;
+        Ok((head, Inbound::new(body, snapshot.runtime.settings().max_request_bytes, pace)?, snapshot))
+    }
 }
 
 /// Everything that requests share.

@@ -2,17 +2,17 @@
 
 use std::{borrow::Cow, error::Error as StdError, sync::Arc, time::Duration};
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, request::Parts};
+use signalbox_routing::Route;
 use tokio::time::timeout;
 
 use crate::{
-    auth::{self, Caller},
+    auth,
     errors::Error as Refused,
     exchange::Exchange,
     headers,
     http::Asked,
-    inbound::{self, Inbound},
-    openai::now_ms,
+    inbound,
     record::Operation,
     reply::{Content, Reply},
     upstream::Transport,
@@ -46,29 +46,35 @@ pub(crate) enum Error {
 /// # Errors
 /// Where there is no such route, the key that it asks for is not accepted, or its target does not answer.
 pub(crate) async fn pass(asked: Asked, at: (&str, &str), exchange: &mut Exchange) -> Result<Reply, Refused> {
-    let Asked { mut head, body, snapshot, pace } = asked;
     let (segment, rest) = at;
-    let route = snapshot.runtime.route(segment).ok_or(Refused::Nowhere)?;
-    exchange.record.operation = Operation::Route(Arc::clone(route));
-    let mut query = head.uri.query().map(Cow::Borrowed);
+    let route = Arc::clone(asked.snapshot.runtime.route(segment).ok_or(Refused::Nowhere)?);
+    exchange.record.operation = Operation::Route(Arc::clone(&route));
     if route.client_key_required {
-        let caller = Caller::identify(&snapshot.runtime, &head.headers, head.uri.query(), now_ms())?;
-        exchange.record.client_key = Some(Arc::clone(caller.key()));
-        headers::remove_keys(&mut head.headers);
-        query = auth::strip_query(head.uri.query());
+        asked.caller(exchange)?;
     }
-    let url = route.url(rest, query.as_deref()).map_err(Error::Unsendable)?;
-    let body = Inbound::new(body, snapshot.runtime.settings().max_request_bytes, pace)?;
-    headers::clean_mount_request(&mut head.headers);
-    headers::apply(&route.headers, &mut head.headers);
-    let mut request = Request::new(reqwest::Body::wrap(body));
-    *request.method_mut() = head.method;
-    *request.uri_mut() = url;
-    *request.headers_mut() = head.headers;
+    let (head, body, snapshot) = asked.body()?;
+    let request = request(head, rest, &route)?.map(|()| reqwest::Body::wrap(body));
     let client = snapshot.upstreams.client(&route.profile).ok_or(Error::Unusable)?;
     let sent =
         timeout(route.timeout, client.send(request)).await.map_err(|_| Error::TimedOut { after: route.timeout })?;
     Ok(answer(sent.map_err(blame)?)?)
+}
+
+/// What goes to the route's target. A key that the route asks for stays here, and nothing else that a caller identifies with.
+fn request(head: Parts, rest: &str, route: &Route) -> Result<Request<()>, Error> {
+    let Parts { method, uri, mut headers, .. } = head;
+    let mut query = uri.query().map(Cow::Borrowed);
+    if route.client_key_required {
+        headers::remove_keys(&mut headers);
+        query = auth::strip_query(uri.query());
+    }
+    headers::clean_mount_request(&mut headers);
+    headers::apply(&route.headers, &mut headers);
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = route.url(rest, query.as_deref()).map_err(Error::Unsendable)?;
+    *request.headers_mut() = headers;
+    Ok(request)
 }
 
 /// A request that was not sent because its body broke a limit is the client's fault.

@@ -1,22 +1,22 @@
 //! The OpenAI API: the rooms of a request in their order. Each `?` leads to an answer, and no room knows the next.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, Method,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
+    request::Parts,
 };
 use signalbox_routing::{Endpoint, Request};
 use tokio::time::Instant;
 
 use crate::{
     attempt::{self, Call},
-    auth::{self, Caller},
+    auth,
     errors::Error,
     exchange::Exchange,
     headers::{self, X_STAINLESS_READ_TIMEOUT},
     http::Asked,
-    inbound::Inbound,
     reply::{self, Reply},
 };
 
@@ -41,40 +41,31 @@ pub(crate) enum Media {
 /// # Errors
 /// Whatever ends it before an upstream's answer is committed.
 pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Exchange) -> Result<Reply, Error> {
-    let Asked { mut head, body, snapshot, pace } = asked;
-    if head.method != Method::POST {
+    if asked.head.method != Method::POST {
         return Err(Error::Method { allow: "POST" });
     }
-    let caller = Caller::identify(&snapshot.runtime, &head.headers, head.uri.query(), now_ms())?;
-    exchange.record.client_key = Some(Arc::clone(caller.key()));
-    check_media(&head.headers)?;
-    let body = Inbound::new(body, snapshot.runtime.settings().max_request_bytes, pace)?.collect().await?;
-    let envelope = Envelope::parse(&body)?;
-    let requested_model: Arc<str> = envelope.model.as_ref().into();
+    let caller = asked.caller(exchange)?;
+    check_media(&asked.head.headers)?;
+    let (head, body, snapshot) = asked.body()?;
+    let body = body.collect().await?;
+    let Envelope { model, model_span, stream } = Envelope::parse(&body)?;
+    let requested_model: Arc<str> = model.into();
     exchange.record.model = Some(Arc::clone(&requested_model));
-    exchange.record.stream = envelope.stream;
+    exchange.record.stream = stream;
     let request = Request { key: Some(caller.key()), model: &requested_model, endpoint, seed: fastrand::u64(..) };
     let plan = snapshot.runtime.plan(&request)?;
     let deadline = deadline(&head.headers, exchange.record.started);
-    headers::clean_request(&mut head.headers);
-    let call = Call {
-        endpoint,
-        method: head.method,
-        query: auth::strip_query(head.uri.query()).map(Cow::into_owned).map(String::into_boxed_str),
-        headers: head.headers,
-        model_span: envelope.model_span,
-        stream: envelope.stream,
-        body,
-        requested_model,
-        deadline,
-    };
+    let (method, query, headers) = cleaned(head);
+    let call = Call { endpoint, method, query, headers, body, model_span, stream, requested_model, deadline };
     let won = attempt::run(&snapshot.upstreams, plan, call, &mut exchange.record.trail).await?;
     Ok(reply::of_won(won))
 }
 
-/// Milliseconds since the Unix epoch, for what expires.
-pub(crate) fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+/// What of a request's head goes on to a provider.
+fn cleaned(head: Parts) -> (Method, Option<Box<str>>, HeaderMap) {
+    let Parts { method, uri, mut headers, .. } = head;
+    headers::clean_request(&mut headers);
+    (method, auth::strip_query(uri.query()).map(Into::into), headers)
 }
 
 fn check_media(headers: &HeaderMap) -> Result<(), Media> {

@@ -69,6 +69,8 @@ pub struct Limits {
     pub body_bytes_per_second: u64,
     /// For a connection without a request.
     pub idle_time: Duration,
+    /// For a client to take more of an answer that waits for it; then its connection is cut.
+    pub stall_time: Duration,
 }
 
 impl Default for Limits {
@@ -83,6 +85,7 @@ impl Default for Limits {
             body_time: Duration::from_secs(60),
             body_bytes_per_second: 64 * 1024,
             idle_time: Duration::from_secs(75),
+            stall_time: Duration::from_secs(300),
         }
     }
 }

@@ -107,7 +107,7 @@ enum Waiting {
     Busy,
 }
 
-/// A connection that is closed where a request's head comes too slowly or nothing comes for too long.
+/// A connection that is closed where a request's head comes too slowly, nothing comes for too long, or nothing is taken.
 #[derive(Debug)]
 pub(super) struct Paced<IO> {
     io: IO,
@@ -122,6 +122,8 @@ pub(super) struct Paced<IO> {
     /// The client has said that nothing more will come.
     ended: bool,
     lingering: bool,
+    /// Rings when the client has not taken what was written for too long.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// Which HTTP it is, as far as is known.
@@ -160,6 +162,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             protocol: Protocol::Unknown(0),
             ended: false,
             lingering: false,
+            stalled: None,
         }
     }
 
@@ -219,6 +222,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
         Ok(())
     }
 
+    /// A write's result, unless it has waited for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let limit = self.limits.stall_time;
+        ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; 4096];
         while !self.ended {
@@ -258,7 +272,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.poll_patience(cx, written)
     }
 
     fn poll_write_vectored(
@@ -266,7 +282,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
+        this.poll_patience(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,9 +6,7 @@ use http::Method;
 use serde::Serialize;
 use signalbox_routing::{ClientKey, Model, Refusal};
 
-use super::now_ms;
 use crate::{
-    auth::Caller,
     errors::Error,
     exchange::Exchange,
     http::Asked,
@@ -62,16 +60,12 @@ pub(crate) fn get(asked: &Asked, id: &str, exchange: &mut Exchange) -> Result<Re
 
 /// Who asks; `None` = nobody in particular, which is good enough where Settings say so.
 fn identify(asked: &Asked, exchange: &mut Exchange) -> Result<Option<Arc<ClientKey>>, Error> {
-    let Asked { head, snapshot, .. } = asked;
-    if head.method != Method::GET && head.method != Method::HEAD {
+    if asked.head.method != Method::GET && asked.head.method != Method::HEAD {
         return Err(Error::Method { allow: "GET, HEAD" });
     }
-    match Caller::identify(&snapshot.runtime, &head.headers, head.uri.query(), now_ms()) {
-        Ok(caller) => {
-            exchange.record.client_key = Some(Arc::clone(caller.key()));
-            Ok(Some(Arc::clone(caller.key())))
-        }
-        Err(_) if snapshot.runtime.settings().keyless_models => Ok(None),
+    match asked.caller(exchange) {
+        Ok(caller) => Ok(Some(Arc::clone(caller.key()))),
+        Err(_) if asked.snapshot.runtime.settings().keyless_models => Ok(None),
         Err(refused) => Err(refused.into()),
     }
 }

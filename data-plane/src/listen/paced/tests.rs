@@ -87,6 +87,22 @@ async fn an_http_2_connection_is_idle_between_requests_whatever_its_frames() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_takes_is_given_up_and_one_that_is_taken_slowly_is_not() {
+    let (mut client, mut connection, _) = connected();
+    let started = Instant::now();
+    let writing = async {
+        while connection.write_all(&[0; 1024]).await.is_ok() {}
+        started.elapsed().as_secs()
+    };
+    let reading = async {
+        tokio::time::sleep(299 * SECOND).await;
+        client.read_exact(&mut [0; 64 * 1024]).await.unwrap();
+    };
+    let (given_up_after, ()) = tokio::join!(writing, reading);
+    assert_eq!(given_up_after, 599);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_close_swallows_what_still_comes_but_not_for_long() {
     let (mut client, mut connection, _) = connected();
     let sending = async {
