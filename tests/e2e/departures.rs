@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use signalbox_proto::{admin::v1::Provider, config::v1::Retry};
+use signalbox_proto::{
+    admin::v1::{Credential, Provider},
+    config::v1::Retry,
+};
 use signalbox_tests::{
     Answer, CLIENT_KEY, Draft, Raw, System, Upstream, chat, chat_streamed,
-    draft::{millis, provider},
+    draft::{credential, millis, provider},
     upstream::text,
     wait::eventually,
 };
@@ -104,6 +107,22 @@ async fn during_a_back_off() {
     system.data_plane().recorded("abandoned", 1).await;
     let before = upstream.seen().len();
     assert!(before <= 2, "{before} requests");
+}
+
+#[tokio::test]
+async fn a_credentials_slot_is_free_again_at_once() {
+    let (system, upstream) = system().await;
+    let one_at_a_time = Credential { max_in_flight: Some(1), ..credential("main", "main", "sk-main") };
+    let mut draft = Draft::new();
+    draft.0.credentials.push(one_at_a_time);
+    system.apply(draft).await;
+    upstream.answer(Answer::hang());
+    let raw = ask(&system, chat("main/m")).await;
+    upstream.request(0).await;
+    assert_eq!(system.client().chat("main/m").await.code(), "no_available_target");
+    drop(raw);
+    system.data_plane().recorded("abandoned", 1).await;
+    assert_eq!(system.client().chat("main/m").await.status, 200);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
     reason = "a story that does not go as it should ends there, also in what several stories share"
 )]
 
+mod answers;
 mod bodies;
 mod changes;
 mod chat;
@@ -19,6 +20,7 @@ mod models;
 mod operators;
 mod outages;
 mod pages;
+mod providers;
 mod refusal;
 mod routes;
 mod secrets;

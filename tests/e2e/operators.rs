@@ -1,5 +1,6 @@
 //! What an operator does wrong is named precisely and makes no revision; what can be discovered is discovered without a token.
 
+use futures_util::future::join_all;
 use prost_types::FieldMask;
 use signalbox_proto::{
     admin::v1::{
@@ -18,6 +19,7 @@ use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request,
     server_reflection_response,
 };
+use tonic_reflection::pb::v1alpha;
 use tonic_types::StatusExt as _;
 
 use crate::refusal::{names, refused};
@@ -307,4 +309,42 @@ async fn everything_is_discovered_by_reflection_without_a_token() {
         panic!("{second:?}")
     };
     assert!(!files.file_descriptor_proto.is_empty());
+}
+
+#[tokio::test]
+async fn the_older_reflection_tells_the_same() {
+    let system = system().await;
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(system.admin().channel());
+    let list = v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
+    let request = v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+    let mut answers = client.server_reflection_info(tokio_stream::iter([request])).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response;
+    let Some(v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(services)) = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(services.service.iter().any(|service| service.name == "signalbox.admin.v1.ConfigService"), "{services:?}");
+}
+
+#[tokio::test]
+async fn operators_at_once_get_revisions_of_their_own_and_one_of_them_the_etag() {
+    let system = system().await;
+    let admin = system.admin();
+    let before = admin.revision().await;
+    let create = async |number: u32| {
+        let created = admin.providers().create_provider(created(&format!("p{number}"), provider("", URL))).await;
+        created.unwrap().into_inner().revision
+    };
+    let mut revisions = join_all((0..20).map(create)).await;
+    revisions.sort_unstable();
+    assert_eq!(revisions, (before + 1..=before + 20).collect::<Vec<_>>(), "each made the next revision");
+    let get = GetProviderRequest { name: "providers/main".to_owned() };
+    let current = admin.providers().get_provider(get).await.unwrap().into_inner();
+    let rename = async |number: u32| {
+        let renamed = Provider { display_name: format!("name {number}"), ..current.clone() };
+        let request = UpdateProviderRequest { provider: Some(renamed), ..UpdateProviderRequest::default() };
+        admin.providers().update_provider(request).await.is_ok()
+    };
+    let won = join_all((0..10).map(rename)).await;
+    assert_eq!(won.iter().filter(|won| **won).count(), 1, "{won:?}");
+    assert_eq!(admin.revision().await, before + 21);
 }

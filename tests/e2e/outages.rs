@@ -2,7 +2,10 @@
 
 use std::{fs, path::PathBuf};
 
-use signalbox_proto::sync::v1::ConfigSource;
+use signalbox_proto::{
+    admin::v1::{DeleteClientKeyRequest, replica},
+    sync::v1::ConfigSource,
+};
 use signalbox_tests::{
     Client, Draft, Setup, System, Upstream,
     draft::client_key,
@@ -235,4 +238,47 @@ async fn a_data_plane_that_is_stopped_caches_what_it_holds() {
     data_plane.start().await;
     data_plane.ready().await;
     assert_eq!(data_plane.client().chat("main/m").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_that_was_revoked_does_not_come_back_with_the_cache() {
+    let (mut system, upstream) = (System::start().await, Upstream::start().await);
+    system.apply(Draft::new().upstream("main", &upstream.url()).client_key(client_key("leaked", "sb_leaked"))).await;
+    let request = DeleteClientKeyRequest { name: "clientKeys/leaked".to_owned(), ..DeleteClientKeyRequest::default() };
+    let revoked = system.admin().client_keys().delete_client_key(request).await.unwrap().into_inner();
+    system.in_force(revoked.revision).await;
+    let data_plane = system.data_planes.first_mut().unwrap();
+    data_plane.ask_to_stop();
+    data_plane.ended().await;
+    system.control_plane.kill().await;
+    let data_plane = system.data_planes.first_mut().unwrap();
+    data_plane.start().await;
+    data_plane.ready().await;
+    assert_eq!(data_plane.client().chat("main/m").await.status, 200);
+    assert_eq!(data_plane.client().with_key("sb_leaked").chat("main/m").await.code(), "invalid_api_key");
+}
+
+#[tokio::test]
+async fn an_old_database_that_was_put_back_revives_nothing() {
+    let (mut system, upstream) = (System::start().await, Upstream::start().await);
+    system.apply(Draft::new().upstream("main", &upstream.url()).client_key(client_key("leaked", "sb_leaked"))).await;
+    system.control_plane.stop().await;
+    let (database, copy) = (system.control_plane.options().database, system.dir().join("copy.db"));
+    fs::copy(&database, &copy).unwrap();
+    system.control_plane.start().await;
+    let request = DeleteClientKeyRequest { name: "clientKeys/leaked".to_owned(), ..DeleteClientKeyRequest::default() };
+    let revoked = system.admin().client_keys().delete_client_key(request).await.unwrap().into_inner();
+    system.in_force(revoked.revision).await;
+    system.control_plane.stop().await;
+    fs::copy(&copy, &database).unwrap();
+    system.control_plane.start().await;
+    eventually("the replica to be known as ahead", async || {
+        let replicas = system.admin().list_replicas().await.ok()?;
+        replicas.iter().any(|replica| replica.state() == replica::State::Ahead).then_some(())
+    })
+    .await;
+    let client = system.client();
+    assert_eq!(client.with_key("sb_leaked").chat("main/m").await.code(), "invalid_api_key", "it was revoked");
+    let reply = client.chat("main/m").await;
+    assert_eq!((reply.status, reply.header("x-signalbox-revision")), (200, revoked.revision.to_string().as_str()));
 }

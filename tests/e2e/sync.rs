@@ -9,7 +9,9 @@ use signalbox_proto::sync::v1::{
     watch_response, welcome::Resume,
 };
 use signalbox_tests::{
-    ControlPlane, DataPlane, Draft, JOIN_TOKEN, Setup, System, Upstream, logs,
+    ADMIN_TOKEN, Admin, ControlPlane, DataPlane, Draft, JOIN_TOKEN, Setup, System, Upstream,
+    draft::client_key,
+    logs,
     wait::{eventually, soon},
 };
 use tokio_stream::StreamExt as _;
@@ -54,7 +56,7 @@ async fn nobody_gets_the_configuration_without_the_join_token() {
     let (system, upstream) = (System::start().await, Upstream::start().await);
     system.apply(Draft::new().upstream("main", &upstream.url())).await;
     let shorter = format!("Bearer {}", &JOIN_TOKEN[..JOIN_TOKEN.len() - 1]);
-    let admin = format!("Bearer {}", signalbox_tests::ADMIN_TOKEN);
+    let admin = format!("Bearer {}", ADMIN_TOKEN);
     for authorization in
         [None, Some("Bearer wrong"), Some(shorter.as_str()), Some(admin.as_str()), Some(JOIN_TOKEN), Some("Bearer ")]
     {
@@ -186,4 +188,37 @@ async fn a_second_control_plane_on_the_same_database_is_refused() {
     let options = control_plane::Options { admin_listen: free, sync_listen: free, ..system.control_plane.options() };
     ControlPlane::refusal(options).await;
     assert!(system.admin().revision().await > 0, "the first one goes on");
+}
+
+#[tokio::test]
+async fn each_port_serves_its_own_side_only() {
+    let system = System::start().await;
+    let sync =
+        system.control_plane.joining().url.parse::<http::Uri>().unwrap().authority().unwrap().as_str().parse().unwrap();
+    for token in [ADMIN_TOKEN, JOIN_TOKEN] {
+        let status = Admin::new(sync, token).list_replicas().await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented, "{status}");
+    }
+    let admin = format!("http://{}", system.control_plane.admin_addr());
+    let mut client = ConfigSyncServiceClient::connect(admin).await.unwrap();
+    let mut request = Request::new(tokio_stream::iter([WatchRequest { message: Some(hello()) }]));
+    request.metadata_mut().insert("authorization", format!("Bearer {ADMIN_TOKEN}").parse().unwrap());
+    assert_eq!(client.watch(request).await.unwrap_err().code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn a_configuration_of_many_chunks_arrives_whole() {
+    let mut system = Setup { data_planes: 0, ..Setup::default() }.start().await;
+    for batch in 0..4 {
+        let ids = (0..1000).map(|number| format!("k-{batch}-{number}"));
+        let draft = ids.fold(Draft::new(), |draft, id| draft.client_key(client_key(&id, &format!("sb_{id}"))));
+        system.admin().apply(draft.0).await;
+    }
+    system.add_data_plane().await;
+    system.data_plane().ready().await;
+    let client = system.client();
+    for key in ["sb_k-0-0", "sb_k-1-999", "sb_k-3-500"] {
+        assert_eq!(client.with_key(key).get("/v1/models").await.status, 200, "{key}");
+    }
+    assert_eq!(client.with_key("sb_k-4-0").get("/v1/models").await.status, 401);
 }

@@ -216,6 +216,11 @@ impl Refusing {
         Self { addr: socket.local_addr().expect("a bound socket has an address"), _socket: socket }
     }
 
+    /// The address.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// The base URL to configure.
     pub fn url(&self) -> String {
         format!("http://{}/v1", self.addr)

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::redact;
 use crate::{credentials::Lease, upstream::Transport};
 
 mod events;
@@ -20,7 +21,7 @@ pub(super) use plain::Plain;
 #[derive(Debug)]
 pub(crate) struct Answer {
     content: Content,
-    _lease: Option<Lease>,
+    lease: Option<Lease>,
 }
 
 /// The forms of an answer's body.
@@ -62,7 +63,7 @@ pub(crate) enum Broken {
 
 impl Answer {
     pub(super) fn new(content: Content, lease: Option<Lease>) -> Self {
-        Self { content, _lease: lease }
+        Self { content, lease }
     }
 
     /// What went wrong with a stream; `None` = nothing, or it is not over yet. A stream that breaks tells the client so in its last
@@ -79,11 +80,21 @@ impl Body for Answer {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let data = match &mut self.content {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Self { content, lease } = self.get_mut();
+        let data = match content {
             Content::Whole(body) => body.take().map(Ok),
             Content::Plain(plain) => ready!(plain.poll_data(cx)),
-            Content::Events(events) => ready!(events.poll_data(cx)).map(Ok),
+            Content::Events(events) => {
+                let data = ready!(events.poll_data(cx));
+                // What an upstream says of its failure may repeat the key that it was sent.
+                match lease {
+                    Some(lease) if events.has_failed() => {
+                        data.map(|data| Ok(redact::body(data, lease.expose_secret())))
+                    }
+                    _ => data.map(Ok),
+                }
+            }
         };
         Poll::Ready(data.map(|data| data.map(Frame::data)))
     }

@@ -31,10 +31,9 @@ use crate::{
 /// Most events, and most bytes of them, that are held back before the first meaningful one.
 const MAX_HELD_EVENTS: usize = 64;
 const MAX_HELD_EVENT_BYTES: usize = 256 * 1024;
-/// Largest plain answer that is looked into.
+/// Largest plain answer that is looked into, and largest refusal that is searched for the key it may repeat: some upstreams repeat
+/// the whole request. A larger one is not passed on.
 const MAX_HELD_ANSWER: usize = 10 * 1024 * 1024;
-/// Largest refusal that is searched for the key it may repeat; a larger one is not passed on.
-const MAX_HELD_REFUSAL: usize = 64 * 1024;
 
 impl Once<'_> {
     /// Commits to a success.
@@ -54,12 +53,11 @@ impl Once<'_> {
     /// cannot be searched for that, and was not asked for.
     pub(super) async fn pass(self, response: Response<Body>) -> Result<Won, Loss> {
         self.accepted();
-        let (mut parts, body) = response.into_parts();
+        let (parts, body) = response.into_parts();
         let content = match (&self.lease, Form::of(&parts.headers)) {
             (None, _) | (_, Form::Encoded) => Content::Plain(self.plain(body)),
             (Some(lease), _) => {
-                redact::headers(&mut parts.headers, lease.expose_secret());
-                let body = hold(body, MAX_HELD_REFUSAL, self.reading_deadline()).await?;
+                let body = hold(body, MAX_HELD_ANSWER, self.reading_deadline()).await?;
                 Content::Whole(Some(redact::body(body, lease.expose_secret())))
             }
         };
@@ -129,6 +127,9 @@ impl Once<'_> {
     fn won(self, parts: Parts, content: Content) -> Won {
         let Parts { status, mut headers, .. } = parts;
         upstream::clean_answer(&mut headers);
+        if let Some(lease) = &self.lease {
+            redact::headers(&mut headers, lease.expose_secret());
+        }
         Won { status, headers, body: Answer::new(content, self.lease) }
     }
 }
