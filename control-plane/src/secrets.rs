@@ -21,6 +21,9 @@ static SECRET: LazyLock<HashSet<String>> = LazyLock::new(|| {
     fields.filter(is_secret).map(|field| field.full_name().to_owned()).collect()
 });
 
+/// The one secret that is part of a pair.
+const PASSWORD: &str = "signalbox.config.v1.ForwardProxy.password";
+
 fn is_secret(field: &FieldDescriptor) -> bool {
     let redacted = field.options().get_field_by_name("debug_redact").is_some_and(|value| value.as_bool() == Some(true));
     redacted && field.kind() == Kind::String && !field.is_list() && !is_output_only(field)
@@ -40,12 +43,14 @@ pub(crate) fn take(message: &mut DynamicMessage) -> Secrets {
     taken
 }
 
-/// Where a message without its secrets has room for one: the part that would hold it is there, and holds nothing in its place.
+/// Where a message without its secrets has room for one: the part that would hold it is there, and holds nothing in its place. A
+/// password has no room where nobody is named whose it would be.
 pub(crate) fn vacancies(message: &mut DynamicMessage) -> Vec<String> {
     let mut vacant = Vec::new();
     visit(message, "", &mut |path, holder, field| {
         let taken = field.containing_oneof().is_some_and(|oneof| oneof.fields().any(|other| holder.has_field(&other)));
-        if !taken {
+        let ownerless = field.full_name() == PASSWORD && !holder.has_field_by_name("username");
+        if !taken && !ownerless {
             vacant.push(path);
         }
     });
@@ -72,13 +77,13 @@ type Visitor<'a> = dyn FnMut(String, &mut DynamicMessage, &FieldDescriptor) + 'a
 fn visit(message: &mut DynamicMessage, prefix: &str, visitor: &mut Visitor<'_>) {
     let descriptor = message.descriptor();
     for field in descriptor.fields() {
-        let path = if prefix.is_empty() { field.name().to_owned() } else { format!("{prefix}.{}", field.name()) };
+        let path = || if prefix.is_empty() { field.name().to_owned() } else { format!("{prefix}.{}", field.name()) };
         if SECRET.contains(field.full_name()) {
-            visitor(path, message, &field);
+            visitor(path(), message, &field);
         } else if message.has_field(&field) {
             match message.get_field_mut(&field) {
-                Value::Message(inner) => visit(inner, &path, visitor),
-                Value::Map(entries) => visit_entries(entries, &path, visitor),
+                Value::Message(inner) => visit(inner, &path(), visitor),
+                Value::Map(entries) => visit_entries(entries, &path(), visitor),
                 _ => {}
             }
         }

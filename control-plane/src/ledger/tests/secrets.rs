@@ -172,6 +172,15 @@ async fn a_password_goes_with_its_proxy() {
     assert_eq!(password(&bench).as_deref(), Some("one"));
     bench.put(route("manual", "")).await.unwrap();
     assert_eq!(password(&bench), None);
+
+    // It belongs to a user: without one, or without a proxy at all, it is not kept.
+    let without_user = config::ForwardProxy { url: "http://proxy.test:3128".to_owned(), ..Default::default() };
+    for proxy in [without_user, config::ForwardProxy::default()] {
+        bench.put(with_proxy("two")).await.unwrap();
+        bench.put(admin::Route { forward_proxy: Some(proxy), ..route("manual", "") }).await.unwrap();
+        assert_eq!(password(&bench).as_deref(), Some(""));
+    }
+    bench.put(route("manual", "")).await.unwrap();
     bench.put(with_proxy("")).await.unwrap();
     assert_eq!(password(&bench).as_deref(), Some(""));
 }
