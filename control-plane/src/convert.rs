@@ -243,7 +243,7 @@ fn lower_case(
         if lower.insert(name.to_ascii_lowercase(), value).is_some() {
             return Err(Finding {
                 resource: resource.clone(),
-                field: format!("headers[\"{name}\"]"),
+                field: format!("headers[{name:?}]"),
                 fault: Fault::Text { text: name, rule: "the header is there twice, in other letters" },
                 effect: Effect::KeptPrevious,
             });

@@ -11,11 +11,13 @@ use signalbox_routing::{InvalidName, Kind, ResourceName};
 use crate::key::Fingerprint;
 
 mod difference;
+mod rules;
 mod spec;
 
 pub(crate) use difference::fields as differing_fields;
+pub(crate) use rules::findings as rule_findings;
 pub use spec::{Unreadable, descriptor};
-pub(crate) use spec::{is_output_only, read as read_spec, write as write_spec};
+pub(crate) use spec::{dynamic, is_output_only, read as read_spec, write as write_spec};
 
 /// One resource of any kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,6 +153,19 @@ impl Message {
             Self::ClientKey(key) => Some(&mut key.said.labels),
             Self::Redirect(said) => Some(&mut said.labels),
             Self::Route(said) => Some(&mut said.labels),
+        }
+    }
+
+    /// What people call it; empty = nothing else than its name.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        match self {
+            Self::Settings(_) => "",
+            Self::Provider(said) => &said.display_name,
+            Self::Credential(said) => &said.display_name,
+            Self::ClientKey(key) => &key.said.display_name,
+            Self::Redirect(said) => &said.display_name,
+            Self::Route(said) => &said.display_name,
         }
     }
 

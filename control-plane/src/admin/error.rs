@@ -82,7 +82,7 @@ impl From<Vec<mask::Fault>> for Error {
             let reason = match fault {
                 mask::Fault::Unknown { .. } => "UNKNOWN_FIELD",
                 mask::Fault::Inside { .. } => "FIELD_NOT_ADDRESSABLE",
-                mask::Fault::Star => "INVALID_FIELD_MASK",
+                mask::Fault::TooMany(_) | mask::Fault::Star => "INVALID_FIELD_MASK",
             };
             Violation::new("update_mask", reason, fault)
         });

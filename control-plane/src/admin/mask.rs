@@ -5,6 +5,12 @@ use prost_types::FieldMask;
 
 use crate::message::is_output_only;
 
+/// Paths that a mask has at most: more than any message has fields.
+const MAX_PATHS: usize = 256;
+
+/// Longest word for which the field that was meant is looked for, in bytes.
+const LONGEST_WORD: usize = 64;
+
 /// Which fields of a stored resource an update takes over.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Mask {
@@ -37,6 +43,9 @@ pub(crate) enum Fault {
         /// The field that can be named.
         whole: String,
     },
+    /// More paths than there can be reason for.
+    #[error("{0} paths are too many: at most {MAX_PATHS}, or `*` for every field")]
+    TooMany(usize),
     /// `*` among others.
     #[error("`*` means every field and stands alone")]
     Star,
@@ -58,6 +67,9 @@ impl Mask {
         }
         if paths == ["*"] {
             return Ok(Self::Everything);
+        }
+        if paths.len() > MAX_PATHS {
+            return Err(vec![Fault::TooMany(paths.len())]);
         }
         let mut found = Vec::with_capacity(paths.len());
         let mut faults = Vec::new();
@@ -85,14 +97,6 @@ impl Mask {
                 }
             }
         }
-    }
-}
-
-/// Takes out of a caller's message what only the control plane may set (AIP-203).
-pub(crate) fn clear_output(message: &mut DynamicMessage) {
-    let output: Vec<_> = message.fields().filter(|(field, _)| is_output_only(field)).map(|(field, _)| field).collect();
-    for field in output {
-        message.clear_field(&field);
     }
 }
 
@@ -139,6 +143,9 @@ fn joined(fields: &[FieldDescriptor], last: Option<&str>) -> String {
 
 /// The field whose name is a typing error away.
 fn nearest(word: &str, message: &MessageDescriptor) -> Option<String> {
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
     let limit = 2.max(word.len() / 3);
     message
         .fields()
@@ -201,7 +208,7 @@ mod tests {
     use prost_types::Duration;
     use signalbox_proto::{
         DESCRIPTORS,
-        admin::v1::{ClientKey, Provider},
+        admin::v1::Provider,
         config::v1::{ForwardProxy, HeaderValue, Timeouts, header_value::Content},
     };
 
@@ -318,26 +325,10 @@ mod tests {
             fault("timeouts.connect.seconds"),
             "`timeouts.connect.seconds` leads into `timeouts.connect`, which is replaced as a whole: name that"
         );
+        let many = vec!["priority"; MAX_PATHS + 1];
+        assert_eq!(Mask::read(mask(&many), &descriptor()), Err(vec![Fault::TooMany(MAX_PATHS + 1)]));
         let faults = Mask::read(mask(&["*", "priority", "nope"]), &descriptor()).unwrap_err();
         assert_eq!(faults.len(), 2);
         assert_eq!(faults[0], Fault::Star);
-    }
-
-    #[test]
-    fn what_only_the_control_plane_sets_is_taken_out() {
-        let key = ClientKey {
-            name: "clientKeys/a".into(),
-            secret: "s".into(),
-            display_prefix: "p".into(),
-            revision: 3,
-            etag: "e".into(),
-            disabled: true,
-            ..ClientKey::default()
-        };
-        let mut message = DynamicMessage::new(DESCRIPTORS.get_message_by_name("signalbox.admin.v1.ClientKey").unwrap());
-        message.transcode_from(&key).unwrap();
-        clear_output(&mut message);
-        let expected = ClientKey { name: key.name, etag: key.etag, disabled: true, ..ClientKey::default() };
-        assert_eq!(message.transcode_to::<ClientKey>().unwrap(), expected);
     }
 }

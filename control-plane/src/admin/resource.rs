@@ -17,6 +17,12 @@ pub(crate) trait Resource: prost::Message + Default + Clone + 'static {
     /// What requests call the field that carries one.
     const FIELD: &'static str;
 
+    /// Its name, as the caller gives it.
+    fn name(&self) -> &str;
+
+    /// The version that the caller means; empty = any.
+    fn etag(&self) -> &str;
+
     /// The resource in a message of any kind; `None` where it is of another.
     fn of(message: &Message) -> Option<&Self>;
 
@@ -27,23 +33,10 @@ pub(crate) trait Resource: prost::Message + Default + Clone + 'static {
     fn into_message(self, name: &ResourceName, stored: Option<&Message>) -> Result<Message, Finding>;
 }
 
-/// The resource by its schema.
-pub(crate) fn dynamic<R: Resource>(resource: &R) -> DynamicMessage {
-    let mut dynamic = DynamicMessage::new(message::descriptor(R::KIND));
-    #[expect(clippy::expect_used, reason = "the type and the descriptor are generated from one schema")]
-    dynamic.transcode_from(resource).expect("a generated type has the fields of its schema");
-    dynamic
-}
-
 /// The resource as its generated type.
 pub(crate) fn typed<R: Resource>(dynamic: &DynamicMessage) -> R {
     #[expect(clippy::expect_used, reason = "the type and the descriptor are generated from one schema")]
     dynamic.transcode_to().expect("a generated type has the fields of its schema")
-}
-
-/// One of its texts, such as its name; empty where it has none.
-pub(crate) fn text(dynamic: &DynamicMessage, field: &str) -> String {
-    dynamic.get_field_by_name(field).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 macro_rules! plain {
@@ -51,6 +44,14 @@ macro_rules! plain {
         $(impl Resource for $kind {
             const KIND: Kind = Kind::$kind;
             const FIELD: &'static str = $field;
+
+            fn name(&self) -> &str {
+                &self.name
+            }
+
+            fn etag(&self) -> &str {
+                &self.etag
+            }
 
             fn of(message: &Message) -> Option<&Self> {
                 match message {
@@ -70,6 +71,14 @@ plain!(Settings, "settings"; Provider, "provider"; Credential, "credential"; Red
 impl Resource for ClientKey {
     const KIND: Kind = Kind::ClientKey;
     const FIELD: &'static str = "client_key";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn etag(&self) -> &str {
+        &self.etag
+    }
 
     fn of(message: &Message) -> Option<&Self> {
         match message {

@@ -31,6 +31,7 @@ use crate::{
 mod applying;
 mod changing;
 mod door;
+mod hostile;
 mod listing;
 mod secrets;
 mod serving;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     convert,
     history::Past,
-    message::{Message, Stamp, Unreadable, write_spec},
+    message::{Message, Stamp, Unreadable, rule_findings, write_spec},
     secrets::{self, Secrets},
     state::{State, Stored},
 };
@@ -62,15 +62,13 @@ pub(super) struct Moment {
     pub(super) now: SystemTime,
 }
 
-/// A difference, in the data planes' terms too.
-#[derive(Debug)]
+/// A difference, in the data planes' terms too. Without `Debug`, since a body may hold secrets.
 struct Candidate {
     difference: Difference,
     /// `None` = gone.
     content: Option<Content>,
 }
 
-#[derive(Debug)]
 struct Content {
     kept: DynamicMessage,
     secrets: Secrets,
@@ -146,6 +144,10 @@ fn content(name: &ResourceName, wanted: Wanted) -> Result<Content, Error> {
     let Wanted { kept, secrets } = wanted;
     let unreadable = |source| Error::Unreadable { name: name.clone(), source };
     let message = Message::from_kept(name, &kept).map_err(unreadable)?;
+    let findings = rule_findings(name, &message);
+    if !findings.is_empty() {
+        return Err(Error::Invalid(findings));
+    }
     let whole = whole(name, &message, &kept, &secrets).map_err(unreadable)?;
     let body = convert::body(name, &whole).map_err(|finding| Error::Invalid(vec![finding]))?;
     drop(whole);

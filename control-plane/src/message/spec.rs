@@ -1,7 +1,10 @@
 //! A message as text: proto JSON of what the operator said, without what only the control plane sets. Driven by the schema, so
 //! that a new field needs nothing here.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::LazyLock,
+};
 
 use bytes::Bytes;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
@@ -61,7 +64,7 @@ static LEFT_OUT: LazyLock<BTreeMap<Kind, Vec<FieldDescriptor>>> = LazyLock::new(
 fn is_left_out(field: &FieldDescriptor) -> bool {
     // Nobody can compute a key's prefix again once the key is gone.
     let kept = field.full_name() == "signalbox.admin.v1.ClientKey.display_prefix";
-    !kept && (field.name() == "etag" || has_behavior(field, IDENTIFIER) || has_behavior(field, OUTPUT_ONLY))
+    !kept && (field.name() == "etag" || is_output_only(field) || has_behavior(field, IDENTIFIER))
 }
 
 const OUTPUT_ONLY: i32 = 3;
@@ -75,9 +78,16 @@ fn has_behavior(field: &FieldDescriptor, behavior: i32) -> bool {
     behaviors.as_list().is_some_and(|list| list.contains(&Value::EnumNumber(behavior)))
 }
 
+/// The fields that only the control plane sets, by full name. Options are decoded each time that they are looked at, so that is
+/// done once.
+static OUTPUT: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let fields = DESCRIPTORS.all_messages().flat_map(|message| message.fields().collect::<Vec<_>>());
+    fields.filter(|field| has_behavior(field, OUTPUT_ONLY)).map(|field| field.full_name().to_owned()).collect()
+});
+
 /// Whether only the control plane sets it.
 pub(crate) fn is_output_only(field: &FieldDescriptor) -> bool {
-    has_behavior(field, OUTPUT_ONLY)
+    OUTPUT.contains(field.full_name())
 }
 
 impl Message {
@@ -136,7 +146,8 @@ fn client_key(kept: admin::ClientKey) -> Result<ClientKey, Unreadable> {
     Ok(ClientKey::new(kept, fingerprint))
 }
 
-fn dynamic(kind: Kind, said: &impl prost::Message) -> DynamicMessage {
+/// A generated message of a kind by its schema.
+pub(crate) fn dynamic(kind: Kind, said: &impl prost::Message) -> DynamicMessage {
     let mut dynamic = DynamicMessage::new(descriptor(kind));
     #[expect(clippy::expect_used, reason = "the type and the descriptor are generated from one schema")]
     dynamic.transcode_from(said).expect("a generated type has the fields of its schema");

@@ -8,8 +8,7 @@ use signalbox_routing::{Finding, ResourceName};
 use crate::{
     admin::{
         error::{Error, Places, Violation},
-        mask,
-        resource::{Resource, dynamic, text, typed},
+        resource::Resource,
         verbs::parse_name,
     },
     message::Message,
@@ -70,15 +69,13 @@ impl Document {
     }
 
     fn add<R: Resource>(&mut self, place: String, resource: R) -> Result<(), Violation> {
-        let mut said = dynamic(&resource);
-        mask::clear_output(&mut said);
-        let name = parse_name(&text(&said, "name"), R::KIND, &format!("{place}.name"))?;
+        let name = parse_name(resource.name(), R::KIND, &format!("{place}.name"))?;
         if let Some(earlier) = self.places.note(name.clone(), place.clone()) {
             let rule = format!("`{name}` is said twice: {earlier} says it too");
             return Err(Violation::new(format!("{place}.name"), "DUPLICATE_NAME", rule));
         }
         let made = name.clone();
-        let make = move |stored: Option<&Message>| typed::<R>(&said).into_message(&made, stored);
+        let make = move |stored: Option<&Message>| resource.into_message(&made, stored);
         self.wanted.push(Wanted { name, make: Box::new(make) });
         Ok(())
     }

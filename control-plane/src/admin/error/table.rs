@@ -121,7 +121,7 @@ fn refuse(refused: Refused, places: &Places) -> Answer {
         }
         Refused::Etag { name, .. } => {
             let advice = "it was changed since: read it again and repeat the change";
-            about(plain(Code::Aborted, "ETAG_MISMATCH", message), &name, advice)
+            about(plain(Code::Aborted, "ETAG_MISMATCH", cut(&message)), &name, advice)
         }
         Refused::Revision { current, .. } => {
             let advice = format!("look at what has changed, then repeat with expected_revision {current}");

@@ -1,6 +1,5 @@
 //! The verbs that change something: each is one edit of the ledger, decided on the state that it is made on top of.
 
-use prost_reflect::DynamicMessage;
 use prost_types::FieldMask;
 use signalbox_proto::admin::v1::DeleteResponse;
 use signalbox_routing::{Id, Kind, ResourceName};
@@ -9,8 +8,8 @@ use super::{Call, Verbs, parse_name, shown};
 use crate::{
     admin::{
         error::{Error, Places, Violation},
-        mask::{self, Mask},
-        resource::{Resource, dynamic, text, typed},
+        mask::Mask,
+        resource::{Resource, typed},
     },
     ledger::{Edit, Entry, Refused, Written},
     message::{self, Message},
@@ -60,7 +59,7 @@ impl Verbs {
     /// Makes a resource, and says whether it was committed.
     pub(crate) async fn create<R: Resource>(&self, call: Call, create: Create<R>) -> Result<(R, bool), Error> {
         let Create { name, resource, validate_only } = create;
-        let wanted: R = typed(&said(resource)?);
+        let wanted = said(resource)?;
         let edit = |state: &State, name: ResourceName| match state.get(&name) {
             Some(_) => Err(Refused::AlreadyExists(name)),
             None => put(wanted, &name, None),
@@ -74,17 +73,16 @@ impl Verbs {
         let Update { resource, mask, allow_missing, validate_only } = update;
         let mask = Mask::read(mask, &message::descriptor(R::KIND))?;
         let wanted = said(resource)?;
-        let name = parse_name(&text(&wanted, "name"), R::KIND, &format!("{}.name", R::FIELD))?;
-        let etag = text(&wanted, "etag");
+        let name = parse_name(wanted.name(), R::KIND, &format!("{}.name", R::FIELD))?;
         let edit = move |state: &State, name: ResourceName| match state.get(&name) {
             Some(stored) => {
-                check(&etag, &stored.message, &name)?;
+                check(wanted.etag(), &stored.message, &name)?;
                 let mut merged = stored.message.dynamic();
-                mask.merge(&wanted, &mut merged);
+                mask.merge(&message::dynamic(R::KIND, &wanted), &mut merged);
                 put::<R>(typed(&merged), &name, Some(&stored.message))
             }
             // An etag says that the caller has seen the resource: then it is not theirs to make.
-            None if allow_missing && etag.is_empty() => put::<R>(typed(&wanted), &name, None),
+            None if allow_missing && wanted.etag().is_empty() => put(wanted, &name, None),
             None => Err(Refused::NotFound(name)),
         };
         let written = self.write::<R, _>(call.entry(validate_only), &name, edit).await?;
@@ -119,11 +117,9 @@ impl Verbs {
     }
 }
 
-/// What the caller says of a resource, without what is not theirs to say.
-fn said<R: Resource>(resource: Option<R>) -> Result<DynamicMessage, Error> {
-    let mut said = dynamic(&resource.ok_or_else(|| Violation::missing(R::FIELD))?);
-    mask::clear_output(&mut said);
-    Ok(said)
+/// What the caller says of a resource. What is not theirs to say, the ledger overwrites.
+fn said<R: Resource>(resource: Option<R>) -> Result<R, Error> {
+    Ok(resource.ok_or_else(|| Violation::missing(R::FIELD))?)
 }
 
 fn put<R: Resource>(resource: R, name: &ResourceName, stored: Option<&Message>) -> Result<Vec<Edit>, Refused> {

@@ -150,7 +150,8 @@ async fn a_full_disk_costs_the_write_and_nothing_else() {
     let bench = Bench { ledger, writing: tokio::spawn(writer.run()) };
     let before = content(&bench.ledger.state());
 
-    let large = admin::Route { display_name: "x".repeat(100_000), ..route("a", "") };
+    let labels = (0..64).map(|label| (format!("l{label}"), "x".repeat(256))).collect();
+    let large = admin::Route { labels, ..route("a", "") };
     let error = bench.put(large.clone()).await.unwrap_err();
     assert!(matches!(error, Error::Storage(store::Error::Full(_))), "{error:?}");
     assert_eq!(content(&bench.ledger.state()), before);
