@@ -18,10 +18,7 @@ impl fmt::Debug for admin::Credential {
 
 impl fmt::Debug for config::Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential")
-            .field("provider", &self.provider)
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Credential").field("provider", &self.provider).field("id", &self.id).finish_non_exhaustive()
     }
 }
 
