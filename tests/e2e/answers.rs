@@ -37,9 +37,13 @@ async fn a_large_answer_passes_through() {
     let data: Vec<_> = (0..60).map(|index| json!({"index": index, "embedding": "A".repeat(200_000)})).collect();
     let body = json!({"object": "list", "model": "m", "data": data}).to_string();
     assert!(body.len() > 11_000_000);
-    upstream.answer(Answer::status(200).header("content-type", "application/json").body(&body));
-    let reply = system.client().post("/v1/embeddings", r#"{"model":"main/m","input":["a"]}"#).await;
-    assert_eq!((reply.status, reply.text() == body), (200, true), "{} bytes", reply.body.len());
+    for (model, expected) in [("main/m", body.clone()), ("alias", body.replace(r#""model":"m""#, r#""model":"alias""#))]
+    {
+        upstream.answer(Answer::status(200).header("content-type", "application/json").body(&body));
+        let request = json!({"model": model, "input": ["a"]}).to_string();
+        let reply = system.client().post("/v1/embeddings", request).await;
+        assert_eq!((reply.status, reply.text() == expected), (200, true), "{model}: {} bytes", reply.body.len());
+    }
 }
 
 #[tokio::test]
@@ -128,7 +132,7 @@ async fn a_provider_key_that_an_upstream_repeats_is_not_passed_on() {
 #[tokio::test]
 async fn a_plain_answer_that_stalls_is_given_up_and_does_not_look_whole() {
     let (system, upstream) = (System::start().await, Upstream::start().await);
-    let timeouts = Timeouts { total: millis(300), ..Timeouts::default() };
+    let timeouts = Timeouts { total: millis(1000), ..Timeouts::default() };
     let hasty = Provider { timeouts: Some(timeouts), ..provider("main", &upstream.url()) };
     system.apply(Draft::new().provider(hasty)).await;
     let live = upstream.answer_live();

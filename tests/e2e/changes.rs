@@ -1,5 +1,7 @@
 //! A change is in force at every data plane as soon as the operator is told so, and disturbs nothing under way.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use signalbox_proto::{
     admin::v1::{
         ClientKey, CreateClientKeyRequest, CreateCredentialRequest, CreateProviderRequest, CreateRedirectRequest,
@@ -13,6 +15,7 @@ use signalbox_tests::{
     upstream::{DONE, finish, text},
     wait::eventually,
 };
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
 async fn an_operator_builds_a_gateway_call_by_call_and_two_data_planes_serve_it() {
@@ -211,4 +214,44 @@ async fn a_secret_may_be_in_a_file_of_the_replica() {
     system.apply(draft).await;
     assert_eq!(system.client().chat("main/m").await.status, 200);
     assert_eq!(upstream.only().header("authorization"), Some("Bearer sk-from-a-file"));
+}
+
+#[tokio::test]
+async fn every_answer_is_of_exactly_one_revision_however_fast_they_follow() {
+    let (system, upstream) = (System::with_data_planes(2).await, Upstream::start().await);
+    let first =
+        system.apply(Draft::new().upstream("main", &upstream.url()).redirect("m", "m", &[("main", "m0")])).await;
+    let stop = CancellationToken::new();
+    let clients = system.data_planes.iter().flat_map(|data_plane| [data_plane.client(), data_plane.client()]);
+    let clients: Vec<_> = clients
+        .map(|client| {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                let mut seen = BTreeSet::new();
+                while !stop.is_cancelled() {
+                    let reply = client.chat("m").await;
+                    assert_eq!(reply.status, 200, "{}", reply.text());
+                    let revision: u64 = reply.header("x-signalbox-revision").parse().unwrap();
+                    seen.insert((revision, reply.header("x-signalbox-model").to_owned()));
+                }
+                seen
+            })
+        })
+        .collect();
+    let mut committed = BTreeMap::from([(first, "m0".to_owned())]);
+    for number in 1..40 {
+        let model = format!("m{number}");
+        let revision = system.admin().apply(Draft::new().redirect("m", "m", &[("main", &model)]).0).await;
+        committed.insert(revision, model);
+    }
+    let last = *committed.keys().next_back().unwrap();
+    system.in_force(last).await;
+    stop.cancel();
+    for client in clients {
+        let seen = client.await.unwrap();
+        for (revision, model) in &seen {
+            assert_eq!(committed.get(revision), Some(model), "revision {revision}");
+        }
+        assert!(seen.len() > 1, "{seen:?}");
+    }
 }

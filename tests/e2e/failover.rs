@@ -151,11 +151,13 @@ async fn a_pool_that_is_limited_as_a_whole_says_when_the_first_one_thaws() {
 
 #[tokio::test]
 async fn a_limited_provider_gives_way_to_the_next_target() {
-    let (system, bad, good) = pair().await;
-    bad.answer(Answer::status(429).header("retry-after", "30").body("{}"));
-    assert_eq!(served_by(&system.client().chat("m").await), (200, "good", "2"));
-    assert_eq!(system.client().chat("m").await.status, 200);
-    assert_eq!((bad.seen().len(), good.seen().len()), (1, 2), "no attempt is spent on a credential that cools");
+    let (system, a, b) = (System::start().await, Upstream::start().await, Upstream::start().await);
+    let draft = Draft::new().upstream("a", &a.url()).upstream("b", &b.url());
+    system.apply(draft.redirect("m", "m", &[("a", "x"), ("b", "y")])).await;
+    a.answer(Answer::status(429).header("retry-after", "30").body("{}"));
+    assert_eq!(served_by(&system.client().chat("m").await), (200, "b", "2"));
+    assert_eq!(served_by(&system.client().chat("m").await), (200, "b", "1"), "what cools costs no attempt");
+    assert_eq!((a.seen().len(), b.seen().len()), (1, 2));
 }
 
 #[tokio::test]

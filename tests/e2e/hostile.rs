@@ -152,9 +152,9 @@ async fn heads_beyond_the_limits_are_refused_for_what_they_are() {
 #[tokio::test]
 async fn who_sends_too_slowly_is_told_so() {
     let hasty = Limits {
-        header_time: Duration::from_millis(200),
-        body_time: Duration::from_millis(200),
-        idle_time: Duration::from_millis(300),
+        header_time: Duration::from_millis(500),
+        body_time: Duration::from_millis(500),
+        idle_time: Duration::from_millis(500),
         ..Limits::default()
     };
     let (system, upstream) = system(hasty).await;

@@ -36,7 +36,7 @@ async fn a_name_is_a_redirect_a_pattern_a_prefix_a_bare_name_or_the_default_prov
         .redirect("longer", "gpt-4*", &[("c", "")])
         .redirect("chain", "chained", &[("", "fast")])
         .redirect("within", "c/old", &[("c", "new")]);
-    system.apply(draft.settings(Settings { default_provider: "c".to_owned(), ..Settings::default() })).await;
+    system.apply(draft.settings(Settings { default_provider: "providers/c".to_owned(), ..Settings::default() })).await;
     let client = system.client();
     for (model, expected) in [
         ("fast", "a/quick-model"),

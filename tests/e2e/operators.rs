@@ -15,6 +15,7 @@ use signalbox_tests::{
     draft::{client_key, credential, provider, redirect, route},
 };
 use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request,
     server_reflection_response,
@@ -347,4 +348,12 @@ async fn operators_at_once_get_revisions_of_their_own_and_one_of_them_the_etag()
     let won = join_all((0..10).map(rename)).await;
     assert_eq!(won.iter().filter(|won| **won).count(), 1, "{won:?}");
     assert_eq!(admin.revision().await, before + 21);
+}
+
+#[tokio::test]
+async fn health_is_told_without_a_token() {
+    let system = system().await;
+    let mut client = HealthClient::new(system.admin().channel());
+    let answer = client.check(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(answer.status(), ServingStatus::Serving);
 }

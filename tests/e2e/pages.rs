@@ -2,6 +2,8 @@
 
 use http::Method;
 use serde_json::{Value, json};
+use signalbox_control_plane::certificate::{self, Outcome};
+use signalbox_data_plane::Tls;
 use signalbox_proto::admin::v1::{ClientKey, Provider, Settings};
 use signalbox_tests::{
     Draft, Reply, System, Upstream,
@@ -143,4 +145,28 @@ async fn everything_is_below_the_base_path_too() {
         }
     }
     assert_eq!(client.get("/api/llmx/v1/models").await.status, 404);
+}
+
+#[tokio::test]
+async fn clients_may_be_served_over_tls_by_either_version_of_http() {
+    let (mut system, _upstream) = (System::start().await, Upstream::start().await);
+    let data_plane = system.data_planes.first_mut().unwrap();
+    let hosts = [data_plane.addr().ip().to_string()];
+    let Outcome::Made(files) = certificate::make(&system.dir().join("tls"), &hosts).unwrap() else {
+        panic!("the folder was not there")
+    };
+    let data_plane = system.data_planes.first_mut().unwrap();
+    data_plane.kill().await;
+    data_plane.tls = Some(Tls { cert: files.cert, key: files.key });
+    data_plane.start().await;
+    let authority = reqwest::Certificate::from_pem(&std::fs::read(files.ca).unwrap()).unwrap();
+    let client = || reqwest::Client::builder().no_proxy().tls_certs_only([authority.clone()]);
+    let url = format!("https://{}/healthz", data_plane.addr());
+    for (client, version) in [(client(), http::Version::HTTP_2), (client().http1_only(), http::Version::HTTP_11)] {
+        let response = client.build().unwrap().get(&url).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, version));
+    }
+    let mut plain = data_plane.raw().await;
+    plain.send("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(plain.answer().await.is_none(), "nothing is said in the clear");
 }

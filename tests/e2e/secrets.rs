@@ -2,16 +2,17 @@
 
 use std::{fs, path::Path};
 
+use signalbox_control_plane::{app::Options, seal::MasterKey};
 use signalbox_proto::{
     admin::v1::{
-        CreateProviderRequest, GetSettingsRequest, ListClientKeysRequest, ListCredentialsRequest, ListProvidersRequest,
-        ListRoutesRequest, Provider, Route, Settings,
+        CreateProviderRequest, Credential, GetSettingsRequest, ListClientKeysRequest, ListCredentialsRequest,
+        ListProvidersRequest, ListRoutesRequest, Provider, Route, Settings,
     },
     config::v1::{ForwardProxy, HeaderValue, header_value},
 };
 use signalbox_tests::{
-    Answer, Draft, System, Upstream,
-    draft::{client_key, provider, route},
+    Answer, ControlPlane, Draft, System, Upstream,
+    draft::{client_key, credential, provider, route},
     logs,
     upstream::{self, DONE, finish, text},
 };
@@ -135,4 +136,27 @@ async fn a_secret_header_is_kept_when_the_rest_of_its_resource_changes() {
     system.apply(Draft::new().provider(main).settings(Settings { keyless_models: true, ..Settings::default() })).await;
     assert_eq!(system.client().chat("main/m").await.status, 200);
     assert_eq!(upstream.only().header("x-secret"), Some(HEADER));
+}
+
+#[tokio::test]
+async fn a_stored_credential_is_kept_when_its_document_says_nothing_of_it() {
+    let (system, upstream) = (System::start().await, Upstream::start().await);
+    system.apply(Draft::new().upstream("main", &upstream.url())).await;
+    let mut draft = Draft::new();
+    draft.0.credentials.push(Credential { source: None, weight: Some(7), ..credential("main", "main", "") });
+    system.apply(draft).await;
+    assert_eq!(system.client().chat("main/m").await.status, 200);
+    assert_eq!(upstream.only().header("authorization"), Some("Bearer sk-main"));
+}
+
+#[tokio::test]
+async fn sealed_secrets_open_under_their_own_master_key_only() {
+    let (mut system, upstream) = (System::start().await, Upstream::start().await);
+    system.apply(Draft::new().upstream("main", &upstream.url())).await;
+    system.control_plane.stop().await;
+    let options = Options { master_key: MasterKey::generate(), ..system.control_plane.options() };
+    let refused = ControlPlane::refusal(options).await.to_string();
+    assert!(refused.contains("master key"), "{refused}");
+    system.control_plane.start().await;
+    assert!(system.admin().revision().await > 0);
 }

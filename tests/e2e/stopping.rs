@@ -18,7 +18,7 @@ async fn system(drain: Drain) -> (System, Upstream) {
 #[tokio::test]
 async fn a_data_plane_turns_traffic_away_finishes_its_streams_and_ends() {
     let drain =
-        Drain { delay: Duration::from_millis(500), grace: Duration::from_secs(20), hard_stop: Duration::from_secs(1) };
+        Drain { delay: Duration::from_secs(2), grace: Duration::from_secs(20), hard_stop: Duration::from_secs(1) };
     let (mut system, upstream) = system(drain).await;
     let live = upstream.stream_live();
     live.write(text("m", "one"));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use secrecy::SecretString;
-use signalbox_data_plane::{App, BuildError, CacheOptions, Drain, Options, cache::CacheKey};
+use signalbox_data_plane::{App, BuildError, CacheOptions, Drain, Options, Tls, cache::CacheKey};
 
 use super::{CLIENT_KEY, Setup, control_plane::Joining};
 use crate::{client::Client, process::Process, raw::Raw, wait::eventually};
@@ -21,6 +21,8 @@ pub struct DataPlane {
     setup: Setup,
     /// Where it finds its control plane; a story may mislead it before it starts again.
     pub joining: Joining,
+    /// TLS towards its clients; a story may set it before it starts again.
+    pub tls: Option<Tls>,
     process: Option<Process>,
 }
 
@@ -32,7 +34,7 @@ pub(super) fn quick_drain() -> Drain {
 impl DataPlane {
     pub(super) async fn start_in(dir: PathBuf, id: String, host: IpAddr, joining: Joining, setup: &Setup) -> Self {
         let addr = SocketAddr::new(host, 0);
-        let mut plane = Self { id, dir, addr, setup: setup.clone(), joining, process: None };
+        let mut plane = Self { id, dir, addr, setup: setup.clone(), joining, tls: None, process: None };
         plane.start().await;
         plane
     }
@@ -138,7 +140,7 @@ impl DataPlane {
         let Joining { url, ca, token } = self.joining.clone();
         Options {
             listen: self.addr,
-            tls: None,
+            tls: self.tls.clone(),
             control_plane: url.parse().expect("the URL is one"),
             sync_ca: ca,
             join_token: SecretString::from(token),
