@@ -14,7 +14,6 @@ mod commit;
 mod course;
 mod failed;
 mod once;
-mod redact;
 mod source;
 mod verdict;
 

@@ -10,9 +10,10 @@ use std::{
 };
 
 use http::HeaderValue;
-use secrecy::{ExposeSecret as _, SecretString};
 use signalbox_routing::{Credential, CredentialChoice};
 use tokio::time::Instant;
+
+use crate::redact::Mask;
 
 mod choice;
 mod pace;
@@ -40,10 +41,10 @@ pub(crate) struct Pool {
 pub(crate) struct Member {
     /// What is configured.
     pub(crate) credential: Arc<Credential>,
-    /// The key itself.
-    pub(crate) secret: SecretString,
     /// The header that carries it, marked sensitive.
     pub(crate) header: HeaderValue,
+    /// Takes it out where it must not be.
+    pub(crate) mask: Mask,
 }
 
 /// What is known of the keys, by version.
@@ -151,9 +152,9 @@ impl Lease {
         &self.member.header
     }
 
-    /// The key itself, to be found where it must not be.
-    pub(crate) fn expose_secret(&self) -> &str {
-        self.member.secret.expose_secret()
+    /// What takes the key out where it must not be.
+    pub(crate) fn mask(&self) -> &Mask {
+        &self.member.mask
     }
 
     /// The upstream took the key: what was held against it is over, unless that was learnt after this attempt began.

@@ -198,10 +198,7 @@ fn of_attempt(cause: &Cause) -> Answer {
         }
         Cause::Busy => unavailable("no_available_target", "Each of the provider's credentials is busy."),
         Cause::TimedOut(clock) => timed_out(format!("The provider took too long: the {clock} time-out ran out.")),
-        Cause::TooLarge { limit } => {
-            let message = format!("The provider's answer is larger than the {limit} bytes that can be held.");
-            bad_gateway("upstream_response_too_large", message)
-        }
+        Cause::TooLarge { limit } => event_too_large(*limit),
         Cause::Status(status) => upstream_error(format!("The provider answered with status {}.", status.as_u16())),
         Cause::Unreachable(_) => upstream_error("The provider was not reached."),
         Cause::ErrorInside => upstream_error("The provider answered with an error inside a success."),
@@ -239,6 +236,11 @@ fn upstream_error(message: impl Into<Cow<'static, str>>) -> Answer {
     bad_gateway("upstream_error", message)
 }
 
+fn event_too_large(limit: usize) -> Answer {
+    let message = format!("The provider's answer holds an event of more than {limit} bytes.");
+    bad_gateway("upstream_response_too_large", message)
+}
+
 fn timed_out(message: impl Into<Cow<'static, str>>) -> Answer {
     Answer::server(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message).never()
 }
@@ -250,10 +252,7 @@ pub(crate) fn stream_event(broken: &Broken) -> Bytes {
             upstream_error("The provider broke off its answer.")
         }
         Broken::Idle | Broken::TotalTime => timed_out("The provider fell silent in the middle of its answer."),
-        Broken::TooLarge { limit } => {
-            let message = format!("The provider's answer holds an event of more than {limit} bytes.");
-            bad_gateway("upstream_response_too_large", message)
-        }
+        Broken::TooLarge { limit } => event_too_large(*limit),
     };
     Bytes::from([b"data: ", answer.json().as_slice(), b"\n\n"].concat())
 }

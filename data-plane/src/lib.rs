@@ -26,6 +26,7 @@ mod path;
 pub mod readiness;
 mod received;
 mod record;
+mod redact;
 mod reply;
 mod splice;
 mod sse;

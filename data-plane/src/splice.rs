@@ -6,6 +6,10 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+mod renamer;
+
+pub(crate) use renamer::Renamer;
+
 /// The part of an object that is looked at. A second `model` is an error, so that no two readers see different ones.
 #[derive(Deserialize)]
 struct Named<'a> {

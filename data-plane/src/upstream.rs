@@ -6,9 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use secrecy::ExposeSecret as _;
 use signalbox_routing::{Credential, Id, Profile, Provider, ResourceName, Route, Runtime};
 
-use crate::credentials::{Member, Pool};
+use crate::{
+    credentials::{Member, Pool},
+    redact::Mask,
+};
 
 mod call;
 mod client;
@@ -128,11 +132,12 @@ impl Upstreams {
     }
 }
 
-/// A key that can be sent: read once, its header made once.
+/// A key that can be sent: read once, its header and its mask made once.
 fn member(credential: &Arc<Credential>) -> Result<Member, UnusableCause> {
     let secret = secret::read(&credential.source)?;
     let header = openai::authorization(&secret).map_err(|_| UnusableCause::Header)?;
-    Ok(Member { credential: Arc::clone(credential), secret, header })
+    let mask = Mask::new(secret.expose_secret());
+    Ok(Member { credential: Arc::clone(credential), header, mask })
 }
 
 #[cfg(test)]

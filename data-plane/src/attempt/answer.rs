@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::redact;
 use crate::{credentials::Lease, upstream::Transport};
 
 mod events;
@@ -27,8 +26,6 @@ pub(crate) struct Answer {
 /// The forms of an answer's body.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// Held as a whole; `None` once it is sent.
-    Whole(Option<Bytes>),
     /// Passed on as it comes.
     Plain(Plain),
     /// Passed on event by event.
@@ -71,7 +68,7 @@ impl Answer {
     pub(crate) fn broken(&self) -> Option<&Broken> {
         match &self.content {
             Content::Events(events) => events.broken(),
-            Content::Whole(_) | Content::Plain(_) => None,
+            Content::Plain(_) => None,
         }
     }
 }
@@ -83,17 +80,10 @@ impl Body for Answer {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let Self { content, lease } = self.get_mut();
         let data = match content {
-            Content::Whole(body) => body.take().map(Ok),
             Content::Plain(plain) => ready!(plain.poll_data(cx)),
             Content::Events(events) => {
-                let data = ready!(events.poll_data(cx));
-                // What an upstream says of its failure may repeat the key that it was sent.
-                match lease {
-                    Some(lease) if events.has_failed() => {
-                        data.map(|data| Ok(redact::body(data, lease.expose_secret())))
-                    }
-                    _ => data.map(Ok),
-                }
+                let event = ready!(events.poll_data(cx));
+                event.map(|event| Ok(if let Some(lease) = lease { lease.mask().whole(event) } else { event }))
             }
         };
         Poll::Ready(data.map(|data| data.map(Frame::data)))
@@ -101,7 +91,6 @@ impl Body for Answer {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Whole(body) => body.as_ref().is_none_or(Bytes::is_empty),
             Content::Plain(plain) => plain.is_end_stream(),
             Content::Events(_) => false,
         }
@@ -109,7 +98,6 @@ impl Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
             Content::Plain(plain) => plain.size_hint(),
             Content::Events(_) => SizeHint::default(),
         }

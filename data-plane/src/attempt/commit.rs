@@ -1,18 +1,18 @@
 //! From an upstream's answer to a committed one. A stream is committed at its first meaningful event; a plain answer is looked into
-//! only where its model has to be named otherwise or it may be an error in disguise.
+//! only where a stream was asked for, as it may be an error in disguise.
 
 use std::{collections::VecDeque, future::poll_fn};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, Response,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
     response::Parts,
 };
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use reqwest::Body;
 use serde::{Deserialize, de::IgnoredAny};
-use signalbox_routing::{AnswerModel, Timeouts};
+use signalbox_routing::AnswerModel;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -20,20 +20,19 @@ use super::{
     answer::{Content, Events, Plain},
     failed::{Cause, Clock, Deadline, Loss, Next},
     once::Once,
-    redact,
     source::{Interrupted, Source},
 };
 use crate::{
-    splice, sse,
-    upstream::{self, Event, Kind, Transport},
+    redact::Mask,
+    splice::{self, Renamer},
+    sse,
+    upstream::{self, Event, Kind},
 };
 
-/// Most events, and most bytes of them, that are held back before the first meaningful one.
+/// Most events that are held back before the first meaningful one.
 const MAX_HELD_EVENTS: usize = 64;
-const MAX_HELD_EVENT_BYTES: usize = 256 * 1024;
-/// Largest plain answer that is looked into, and largest refusal that is searched for the key it may repeat: some upstreams repeat
-/// the whole request. A larger one is not passed on.
-const MAX_HELD_ANSWER: usize = 10 * 1024 * 1024;
+/// Most bytes that are held back of what is to be a stream, whether they are events or not.
+const MAX_HELD_BYTES: usize = 256 * 1024;
 
 impl Once<'_> {
     /// Commits to a success.
@@ -43,25 +42,23 @@ impl Once<'_> {
         let wanted = self.wanted_model();
         let content = match Form::of(&parts.headers) {
             Form::Events if self.call.stream => Content::Events(Box::new(self.events(body, wanted).await?)),
-            Form::Json if self.call.stream || wanted.is_some() => Content::Whole(Some(self.json(body, wanted).await?)),
-            Form::Events | Form::Json | Form::Other | Form::Encoded => Content::Plain(self.plain(body)),
+            Form::Json if self.call.stream => Content::Plain(self.no_stream(body, wanted).await?),
+            Form::Json => Content::Plain(self.plain(Some(body), wanted)),
+            Form::Events | Form::Other => Content::Plain(self.plain(Some(body), None)),
+            Form::Encoded => Content::Plain(self.untouched(body)),
         };
         Ok(self.won(parts, content))
     }
 
-    /// Commits to a refusal of the request: the client gets it as it is, but for the key that it may repeat. What is compressed
-    /// cannot be searched for that, and was not asked for.
-    pub(super) async fn pass(self, response: Response<Body>) -> Result<Won, Loss> {
+    /// Commits to a refusal of the request: the client gets it as it is, but for the key that it may repeat.
+    pub(super) fn pass(self, response: Response<Body>) -> Won {
         self.accepted();
         let (parts, body) = response.into_parts();
-        let content = match (&self.lease, Form::of(&parts.headers)) {
-            (None, _) | (_, Form::Encoded) => Content::Plain(self.plain(body)),
-            (Some(lease), _) => {
-                let body = hold(body, MAX_HELD_ANSWER, self.reading_deadline()).await?;
-                Content::Whole(Some(redact::body(body, lease.expose_secret())))
-            }
+        let content = match Form::of(&parts.headers) {
+            Form::Events | Form::Json | Form::Other => self.plain(Some(body), None),
+            Form::Encoded => self.untouched(body),
         };
-        Ok(self.won(parts, content))
+        self.won(parts, Content::Plain(content))
     }
 
     fn accepted(&self) {
@@ -87,25 +84,36 @@ impl Once<'_> {
             }
             bytes += event.len();
             held.push_back(event);
-            if kind != Kind::Silent || held.len() >= MAX_HELD_EVENTS || bytes >= MAX_HELD_EVENT_BYTES {
+            if kind != Kind::Silent || held.len() >= MAX_HELD_EVENTS || bytes >= MAX_HELD_BYTES {
                 return Ok(held);
             }
         }
     }
 
-    /// A JSON answer, looked into: what was to be a stream may be an error instead, and the model may have to be named otherwise.
-    async fn json(&self, body: Body, wanted: Option<Bytes>) -> Result<Bytes, Loss> {
-        let json = hold(body, MAX_HELD_ANSWER, self.reading_deadline()).await?;
-        if self.call.stream && is_error(&json) {
+    /// JSON where a stream was asked for: it may be an error. Only so much of it is held as one can be expected to take.
+    async fn no_stream(&self, body: Body, wanted: Option<Bytes>) -> Result<Plain, Loss> {
+        let (beginning, rest) = in_time(self.reading_deadline(), begin(body, MAX_HELD_BYTES)).await?;
+        if rest.is_none() && is_error(&beginning) {
             return Err(Cause::ErrorInside.then(Next::OtherTargetOrAgain));
         }
-        let renamed =
-            wanted.zip(splice::find_model(&json)).map(|(wanted, span)| splice::replaced(&json, span, &wanted));
-        Ok(renamed.unwrap_or(json))
+        let mut plain = self.plain(rest, wanted);
+        plain.push(beginning);
+        Ok(plain)
     }
 
-    fn plain(&self, body: Body) -> Plain {
-        Plain::new(body, self.started + self.target.provider.timeouts.total)
+    fn plain(&self, body: Option<Body>, wanted: Option<Bytes>) -> Plain {
+        let mask = self.lease.as_ref().map(|lease| lease.mask().clone()).unwrap_or_default();
+        Plain::new(body, self.deadline(), wanted.map(Renamer::new), mask)
+    }
+
+    /// What is compressed can be neither named otherwise nor searched for the key, and was not asked for.
+    fn untouched(&self, body: Body) -> Plain {
+        Plain::new(Some(body), self.deadline(), None, Mask::default())
+    }
+
+    /// When a plain answer must be over.
+    fn deadline(&self) -> Instant {
+        self.started + self.target.provider.timeouts.total
     }
 
     /// The model as the answer is to name it; `None` = as the upstream does.
@@ -113,22 +121,17 @@ impl Once<'_> {
         (self.answer_model == AnswerModel::Requested).then(|| splice::json_string(&self.call.requested_model))
     }
 
-    /// When what has to be read before the commit must be there.
+    /// When that must be there by which a stream is committed.
     fn reading_deadline(&self) -> Deadline {
-        let Timeouts { first_event, total, .. } = self.target.provider.timeouts;
-        let deadline = if self.call.stream {
-            Deadline::after(Instant::now(), first_event, Clock::FirstEvent)
-        } else {
-            Deadline::after(self.started, total, Clock::Total)
-        };
-        deadline.within(self.bound)
+        let limit = self.target.provider.timeouts.first_event;
+        Deadline::after(Instant::now(), limit, Clock::FirstEvent).within(self.bound)
     }
 
     fn won(self, parts: Parts, content: Content) -> Won {
         let Parts { status, mut headers, .. } = parts;
         upstream::clean_answer(&mut headers);
         if let Some(lease) = &self.lease {
-            redact::headers(&mut headers, lease.expose_secret());
+            lease.mask().headers(&mut headers);
         }
         Won { status, headers, body: Answer::new(content, self.lease) }
     }
@@ -171,19 +174,17 @@ fn is_error(json: &[u8]) -> bool {
     serde_json::from_slice::<Outcome>(json).is_ok_and(|outcome| outcome.error.is_some())
 }
 
-/// Reads a body as a whole.
-async fn hold(body: Body, limit: usize, deadline: Deadline) -> Result<Bytes, Loss> {
-    let whole = async {
-        match Limited::new(body, limit).collect().await {
-            Ok(whole) => Ok(whole.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Cause::TooLarge { limit }.then(Next::Nothing)),
-            Err(error) => {
-                let source = error.downcast::<reqwest::Error>().ok().map(|error| Transport::from(*error));
-                Err(Cause::BrokenOff(source).then(Next::OtherTargetOrAgain))
-            }
+/// Reads a body until it is over or at the limit: what was read, and the rest if there may be one.
+async fn begin(mut body: Body, limit: usize) -> Result<(Bytes, Option<Body>), Loss> {
+    let mut beginning = BytesMut::new();
+    while beginning.len() < limit {
+        match body.frame().await {
+            Some(Ok(frame)) => beginning.extend(frame.into_data()),
+            Some(Err(error)) => return Err(Cause::BrokenOff(Some(error.into())).then(Next::OtherTargetOrAgain)),
+            None => return Ok((beginning.freeze(), None)),
         }
-    };
-    in_time(deadline, whole).await
+    }
+    Ok((beginning.freeze(), Some(body)))
 }
 
 async fn in_time<T>(deadline: Deadline, work: impl Future<Output = Result<T, Loss>>) -> Result<T, Loss> {

@@ -52,8 +52,8 @@ pub(crate) enum Cause {
     /// The answer broke off before it was committed.
     #[error("broke off its answer")]
     BrokenOff(#[source] Option<Transport>),
-    /// The answer has to be held as a whole and is too large for that.
-    #[error("answered more than the {limit} bytes that can be held")]
+    /// One event of a stream is larger than may be held.
+    #[error("answered with an event of more than {limit} bytes")]
     TooLarge {
         /// The limit in bytes.
         limit: usize,

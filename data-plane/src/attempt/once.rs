@@ -40,8 +40,8 @@ impl Once<'_> {
         trail.answered_at = Some(Instant::now());
         let won = match Verdict::of(status, &self.target.provider.retry) {
             Verdict::Answer => self.commit(response).await?,
-            Verdict::Pass => self.pass(response).await?,
-            Verdict::Retry if self.last && status.is_client_error() => self.pass(response).await?,
+            Verdict::Pass => self.pass(response),
+            Verdict::Retry if self.last && status.is_client_error() => self.pass(response),
             Verdict::Retry => return Err(Cause::Status(status).then(Next::OtherTargetOrAgain)),
             Verdict::Refused => return Err(self.refused(status)),
             Verdict::Limited => return Err(self.limited(response.headers())),

@@ -11,16 +11,19 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn member(id: &str, weight: u32, max_in_flight: Option<u32>) -> Arc<Member> {
     let mut version = [0; 32];
     version[..id.len()].copy_from_slice(id.as_bytes());
-    let secret = SecretString::from(format!("key-{id}"));
     let credential = Credential {
         id: Id::parse(id).unwrap(),
         name: format!("providers/p/credentials/{id}").into(),
-        source: SecretSource::Inline(secret.clone()),
+        source: SecretSource::Inline(format!("key-{id}").into()),
         weight,
         max_in_flight,
         version,
     };
-    Arc::new(Member { credential: Arc::new(credential), secret, header: HeaderValue::from_static("unused") })
+    Arc::new(Member {
+        credential: Arc::new(credential),
+        header: HeaderValue::from_static("unused"),
+        mask: Mask::default(),
+    })
 }
 
 fn pool(choice: CredentialChoice, ids: &[&str]) -> Pool {
@@ -171,8 +174,8 @@ fn what_is_known_outlives_a_revision_but_not_a_new_version() {
     let in_flight = take(&before, now);
     let limited = Arc::new(Member {
         credential: Arc::new(Credential { max_in_flight: Some(1), ..(*in_flight.member.credential).clone() }),
-        secret: in_flight.member.secret.clone(),
         header: in_flight.member.header.clone(),
+        mask: in_flight.member.mask.clone(),
     });
 
     let after = Pool::new(CredentialChoice::LeastRecentlyUsed, vec![member("a", 1, None), limited], Some(&before));

@@ -85,11 +85,6 @@ impl Events {
         self.broken.as_ref()
     }
 
-    /// Whether the upstream has put an error into the stream.
-    pub(super) fn has_failed(&self) -> bool {
-        self.progress == Progress::Failed
-    }
-
     /// The next event as it goes out. One at a time: what is ready together leaves in one write all the same.
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {

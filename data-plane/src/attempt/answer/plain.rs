@@ -1,6 +1,8 @@
-//! A plain answer on its way to the client, untouched and unbuffered, within the total time-out.
+//! A plain answer on its way to the client as it comes, within the total time-out: the model is named as it should be, and the key
+//! that the upstream was sent is masked.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -11,41 +13,75 @@ use reqwest::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Broken;
+use crate::{
+    redact::{Mask, Masking},
+    splice::Renamer,
+};
 
 /// A plain answer on its way.
 #[derive(Debug)]
 pub(in crate::attempt) struct Plain {
-    body: Body,
+    /// `None` once it has ended.
+    body: Option<Body>,
     total: Pin<Box<Sleep>>,
+    renamer: Option<Renamer>,
+    masking: Masking,
+    /// What can go out.
+    ready: VecDeque<Bytes>,
 }
 
 impl Plain {
     /// A body that must be over by the deadline.
-    pub(in crate::attempt) fn new(body: Body, deadline: Instant) -> Self {
-        Self { body, total: Box::pin(sleep_until(deadline)) }
+    pub(in crate::attempt) fn new(body: Option<Body>, deadline: Instant, renamer: Option<Renamer>, mask: Mask) -> Self {
+        let total = Box::pin(sleep_until(deadline));
+        Self { body, total, renamer, masking: Masking::new(mask), ready: VecDeque::new() }
+    }
+
+    /// Takes what comes next, or what was read before.
+    pub(in crate::attempt) fn push(&mut self, data: Bytes) {
+        match &mut self.renamer {
+            Some(renamer) => renamer.push(data, |piece| self.masking.push(piece, |piece| self.ready.push_back(piece))),
+            None => self.masking.push(data, |piece| self.ready.push_back(piece)),
+        }
     }
 
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
-        // Looked at first: a body that always has more would otherwise never be late.
-        if self.total.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Err(Broken::TotalTime)));
-        }
         loop {
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)).map(|frame| frame.map(http_body::Frame::into_data)) {
-                Some(Ok(Ok(data))) => return Poll::Ready(Some(Ok(data))),
+            if let Some(data) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(data)));
+            }
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            // Looked at first: a body that always has more would otherwise never be late.
+            if self.total.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Some(Err(Broken::TotalTime)));
+            }
+            match ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map(http_body::Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.push(data),
                 // Trailers never become part of an answer.
                 Some(Ok(Err(_))) => {}
                 Some(Err(error)) => return Poll::Ready(Some(Err(Broken::Transport(error.into())))),
-                None => return Poll::Ready(None),
+                None => {
+                    self.body = None;
+                    self.ready.extend(self.masking.finish());
+                }
             }
         }
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.pending() == 0 && self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
     }
 
+    /// A new name may be of another length than the old one; a mask never is.
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let left = self.body.as_ref().map_or(Some(0), |body| body.size_hint().exact());
+        let left = left.filter(|_| self.renamer.is_none());
+        left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + self.pending()))
+    }
+
+    /// How many bytes were taken and have not gone out.
+    fn pending(&self) -> u64 {
+        let ready: usize = self.ready.iter().map(Bytes::len).sum();
+        (ready + self.masking.held()) as u64
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use http_body::Body as _;
+
 use super::{
-    upstream::{Seen, Upstream, answer, json, stream_of},
+    upstream::{Seen, Upstream, answer, json, stream, stream_of},
     *,
 };
 use crate::attempt::Cause;
@@ -77,16 +79,36 @@ async fn a_provider_without_keys_is_sent_none() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_upstream_repeats_is_taken_out() {
+async fn a_key_that_the_upstream_repeats_is_masked() {
     let said = r#"{"error":{"message":"key secret-key-1 may not do this"}}"#;
-    let headers = ["content-type: application/json", "x-debug: secret-key-1", "x-kept: yes"];
-    let upstream = Upstream::play([answer("400 Bad Request", &headers, said)]).await;
-    let won = Scene::new([provider("only", upstream.address, &["secret-key-1"])]).win(chat()).await;
-    assert!(won.headers.contains_key("x-kept") && !won.headers.contains_key("x-debug"));
-    assert_eq!(text(won.body).await, r#"{"error":{"message":"key [redacted] may not do this"}}"#);
+    let long = format!("{}secret-key-1", "secret-key-".repeat(1_000_000));
+    for status in ["400 Bad Request", "200 OK"] {
+        for body in [said, &long] {
+            let headers = ["content-type: application/json", "x-debug: secret-key-1", "x-kept: yes"];
+            let upstream = Upstream::play([answer(status, &headers, body)]).await;
+            let won = Scene::new([provider("only", upstream.address, &["secret-key-1"])]).win(chat()).await;
+            assert_eq!(
+                (won.headers["x-kept"].to_str().unwrap(), won.headers["x-debug"].to_str().unwrap()),
+                ("yes", "************")
+            );
+            assert_eq!(won.body.size_hint().exact(), Some(body.len() as u64));
+            assert!(text(won.body).await == body.replace("secret-key-1", "************"), "{status}");
+        }
+    }
+}
 
-    let long = "x".repeat(10 * 1024 * 1024 + 1);
-    let upstream = Upstream::play([answer("400 Bad Request", &[], &long)]).await;
-    let (outcome, _) = Scene::new([provider("only", upstream.address, &["secret-key-1"])]).run(chat()).await;
-    assert!(matches!(outcome.unwrap_err().cause, Cause::TooLarge { limit: 10_485_760 }));
+#[tokio::test]
+async fn a_key_that_the_upstream_repeats_in_a_stream_is_masked() {
+    let events = |key: &str| {
+        let role = r#"{"choices":[{"delta":{"role":"assistant"}}],"x":"KEY"}"#;
+        let word = r#"{"choices":[{"delta":{"content":"KEY"}}],"model":"m"}"#;
+        [role, word, r#"{"error":{"message":"bad key KEY"}}"#]
+            .map(|data| format!("data: {}\n\n", data.replace("KEY", key)))
+            .concat()
+    };
+    let upstream = Upstream::play([stream(&[&events("secret-key-1")])]).await;
+    let scene = Scene::new([provider("only", upstream.address, &["secret-key-1"])]);
+    assert_eq!(text(scene.win(streamed()).await.body).await, events("************"));
+    let renamed = events("************").replace(r#""model":"m""#, r#""model":"asked""#);
+    assert_eq!(text(scene.naming_the_model_as_requested().win(streamed()).await.body).await, renamed);
 }

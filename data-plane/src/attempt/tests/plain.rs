@@ -1,12 +1,12 @@
 //! Plain answers, and what the upstream is sent for them.
 
 use http::header::HeaderName;
+use http_body::Body as _;
 
 use super::{
     upstream::{Step, Upstream, answer, json, then},
     *,
 };
-use crate::attempt::Cause;
 
 #[tokio::test]
 async fn the_body_goes_on_byte_for_byte_but_for_the_model() {
@@ -75,13 +75,22 @@ async fn a_plain_answer_is_named_as_requested_only_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn an_answer_too_large_to_be_named_otherwise_is_refused() {
-    let large = format!("{{\"model\":\"served\",\"x\":\"{}\"}}", "x".repeat(10 * 1024 * 1024));
+async fn an_answer_of_any_size_is_named_as_requested_while_it_comes() {
+    let large = format!("{{\"x\":\"{}\",\"model\":\"served\"}}", "x".repeat(11 * 1024 * 1024));
     let upstream = Upstream::play([json("200 OK", &large)]).await;
     let scene = Scene::new([provider("only", upstream.address, &[])]);
-    assert_eq!(text(scene.win(chat()).await.body).await.len(), large.len());
-    let (outcome, _) = scene.naming_the_model_as_requested().run(chat()).await;
-    assert!(matches!(outcome.unwrap_err().cause, Cause::TooLarge { limit: 10_485_760 }));
+    let won = scene.win(chat()).await;
+    assert_eq!(won.body.size_hint().exact(), Some(large.len() as u64));
+    assert!(text(won.body).await == large, "it is not as it was");
+    let won = scene.naming_the_model_as_requested().win(chat()).await;
+    assert_eq!(won.body.size_hint().exact(), None);
+    assert!(text(won.body).await == large.replace("served", "asked"), "it is not as it was");
+
+    let half = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"half\":";
+    let upstream = Upstream::play([vec![Step::Send(half.to_vec()), Step::Hang]]).await;
+    let scene = Scene::new([provider("only", upstream.address, &[])]).naming_the_model_as_requested();
+    let mut body = scene.win(chat()).await.body;
+    assert_eq!(body.frame().await.expect("a first piece").unwrap().into_data().unwrap(), "{\"half\":");
 }
 
 #[tokio::test]
@@ -113,8 +122,16 @@ async fn an_answer_without_end_is_cut_off_when_its_time_is_over() {
 
 #[tokio::test]
 async fn a_plain_answer_to_a_stream_request_passes() {
-    let upstream = Upstream::play([json("200 OK", HELLO)]).await;
-    assert_eq!(text(Scene::new([provider("only", upstream.address, &[])]).win(streamed()).await.body).await, HELLO);
+    let large = HELLO.replace("hello", &"hello".repeat(100_000));
+    for said in [HELLO, &large] {
+        let upstream = Upstream::play([json("200 OK", said)]).await;
+        let scene = Scene::new([provider("only", upstream.address, &["secret-key-1"])]);
+        let won = scene.win(streamed()).await;
+        assert_eq!(won.body.size_hint().exact(), Some(said.len() as u64));
+        assert_eq!(text(won.body).await, said);
+        let won = scene.naming_the_model_as_requested().win(streamed()).await;
+        assert_eq!(text(won.body).await, said.replace("served", "asked"));
+    }
 }
 
 #[tokio::test]
