@@ -222,11 +222,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
         Ok(())
     }
 
-    /// A write's result, unless it has waited for too long.
-    fn poll_patience(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
+    /// What came of writing, unless the client has kept it waiting for too long.
+    fn poll_patience<T>(&mut self, cx: &mut Context<'_>, taken: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if taken.is_ready() {
             self.stalled = None;
-            return written;
+            return taken;
         }
         let limit = self.limits.stall_time;
         ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
@@ -292,7 +292,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.poll_patience(cx, flushed)
     }
 
     /// Closes our side, then swallows what the client still sends: a close over unread bytes is a reset, and a reset can overtake
@@ -300,7 +302,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.lingering {
-            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            // TLS has a last word, and before it whatever it still holds.
+            let closed = Pin::new(&mut this.io).poll_shutdown(cx);
+            ready!(this.poll_patience(cx, closed))?;
             this.lingering = true;
             this.alarm.as_mut().reset(Instant::now() + LINGER);
         }

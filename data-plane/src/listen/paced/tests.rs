@@ -1,7 +1,7 @@
 //! The clocks, in time that passes by itself.
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, DuplexStream, duplex},
     time::Instant,
 };
 
@@ -100,6 +100,17 @@ async fn an_answer_that_nobody_takes_is_given_up_and_one_that_is_taken_slowly_is
     };
     let (given_up_after, ()) = tokio::join!(writing, reading);
     assert_eq!(given_up_after, 599);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_below_holds_back_is_given_up_too() {
+    let (_client, io) = duplex(1);
+    let mut connection = Paced::new(BufWriter::new(io), Arc::default(), Limits::default());
+    connection.write_all(b"more than is taken").await.unwrap();
+    let started = Instant::now();
+    assert_eq!(connection.flush().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(connection.shutdown().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert!(started.elapsed().as_secs() <= 600);
 }
 
 #[tokio::test(start_paused = true)]
