@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{
-    FutureExt as _,
-    future::{BoxFuture, Shared, join_all},
-};
+use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header::AUTHORIZATION};
 use serde::Serialize;
 use signalbox_routing::{Position, Provider};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout},
+};
 
 use crate::{headers, http::Door, live::Snapshot, upstream::Upstreams};
 
@@ -59,25 +59,32 @@ type Reachable = BTreeMap<String, bool>;
 /// Probes the upstreams when somebody asks. Whoever asks while a probe is under way, or soon after, shares it.
 #[derive(Debug, Default)]
 pub(crate) struct Prober {
-    latest: Mutex<Option<Probe>>,
+    latest: Mutex<Option<Arc<Probe>>>,
 }
 
 #[derive(Debug)]
 struct Probe {
     begun: Instant,
     of: Position,
-    reachable: Shared<BoxFuture<'static, Reachable>>,
+    /// Filled by whoever asked first; if they leave before it is, by the next.
+    reachable: OnceCell<Reachable>,
 }
 
 impl Prober {
-    fn probe(&self, snapshot: &Arc<Snapshot>) -> Shared<BoxFuture<'static, Reachable>> {
+    async fn reachable(&self, snapshot: &Snapshot) -> Reachable {
+        let probe = self.latest_of(snapshot);
+        probe.reachable.get_or_init(|| probe_all(snapshot)).await.clone()
+    }
+
+    fn latest_of(&self, snapshot: &Snapshot) -> Arc<Probe> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(probe) = latest.as_ref().filter(|probe| probe.is_of(snapshot)) {
-            return probe.reachable.clone();
+            return Arc::clone(probe);
         }
-        let reachable = probe_all(Arc::clone(snapshot)).boxed().shared();
-        *latest = Some(Probe { begun: Instant::now(), of: snapshot.position.clone(), reachable: reachable.clone() });
-        reachable
+        let of = snapshot.position.clone();
+        let probe = Arc::new(Probe { begun: Instant::now(), of, reachable: OnceCell::new() });
+        *latest = Some(Arc::clone(&probe));
+        probe
     }
 }
 
@@ -90,7 +97,7 @@ impl Probe {
 /// How the gateway and its upstreams are.
 pub(crate) async fn report(door: &Door, snapshot: Option<&Arc<Snapshot>>) -> Report {
     let providers = match snapshot {
-        Some(snapshot) => door.prober.probe(snapshot).await,
+        Some(snapshot) => door.prober.reachable(snapshot).await,
         None => Reachable::default(),
     };
     let settings = snapshot.map(|snapshot| snapshot.runtime.settings());
@@ -132,7 +139,7 @@ impl Statistics {
     }
 }
 
-async fn probe_all(snapshot: Arc<Snapshot>) -> Reachable {
+async fn probe_all(snapshot: &Snapshot) -> Reachable {
     let probes = snapshot.runtime.providers().map(|provider| async {
         let reachable = timeout(PATIENCE, is_reachable(provider, &snapshot.upstreams)).await;
         (provider.id.to_string(), reachable.unwrap_or(false))

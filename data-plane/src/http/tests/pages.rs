@@ -41,6 +41,17 @@ async fn health_reports_whom_it_can_reach_and_asks_once() {
 }
 
 #[tokio::test]
+async fn a_probe_whose_asker_left_is_made_by_the_next() {
+    let upstream = Upstream::play([vec![Step::Hang], json("200 OK", r#"{"data":[]}"#)]).await;
+    let door = Draft::default().provider(upstream.address).door(Limits::default());
+    tokio::select! {
+        _ = told(&door, get("/health")) => unreachable!("the upstream hangs"),
+        () = upstream.has_seen(1) => {}
+    }
+    assert_eq!(told(&door, get("/health")).await.json()["status"], "healthy");
+}
+
+#[tokio::test]
 async fn health_says_who_cannot_be_reached_and_names_no_models_to_strangers() {
     let door = Draft::default().provider(Upstream::nowhere().await).door(Limits::default());
     let report = told(&door, get("/health")).await.json();
