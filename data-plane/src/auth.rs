@@ -95,14 +95,7 @@ pub(crate) fn strip_query(query: Option<&str>) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
+    use crate::headers::tests::headers;
 
     fn key(pairs: &[(&'static str, &'static str)], query: Option<&str>) -> Result<String, Refused> {
         presented(&headers(pairs), query).map(|key| String::from_utf8(key.into_owned()).unwrap())

@@ -115,6 +115,7 @@ impl Door {
         framing::check(&request, &self.limits)?;
         let snapshot = self.live.load();
         let (head, body) = request.into_parts();
+        // The head moves on while its path is still read. The copy shares the URI's bytes.
         let uri = head.uri.clone();
         let path = Path::parse(uri.path())?;
         let base = snapshot.as_ref().map_or("", |snapshot| &snapshot.runtime.settings().base_path);

@@ -18,6 +18,10 @@ use crate::{
     upstream::Transport,
 };
 
+mod answer;
+
+pub(crate) use answer::{Answer, Broken};
+
 /// Why a route's target did not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -95,7 +99,7 @@ fn answer(answer: Response<reqwest::Body>) -> Result<Reply, Error> {
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Error::Upgrade);
     }
-    let mut reply = answer.map(Content::Mounted);
+    let mut reply = answer.map(|body| Content::Mounted(body.into()));
     headers::clean_mount_answer(reply.headers_mut());
     Ok(reply)
 }

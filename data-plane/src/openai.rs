@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{
-    HeaderMap, Method,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-    request::Parts,
-};
+use http::{HeaderMap, Method, header::CONTENT_ENCODING, request::Parts};
 use signalbox_routing::{Endpoint, Request};
 use tokio::time::Instant;
 
@@ -69,8 +65,7 @@ fn cleaned(head: Parts) -> (Method, Option<Box<str>>, HeaderMap) {
 }
 
 fn check_media(headers: &HeaderMap) -> Result<(), Media> {
-    let essence = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split(|byte| *byte == b';').next());
-    if !essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"application/json")) {
+    if !headers::is_of_type(headers, "application/json") {
         return Err(Media::Type);
     }
     let plain =
@@ -86,7 +81,7 @@ fn deadline(headers: &HeaderMap, started: Instant) -> Option<Instant> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderValue, header::CONTENT_TYPE};
 
     use super::*;
 

@@ -10,7 +10,10 @@ use http::{HeaderName, HeaderValue, Response, header::CACHE_CONTROL, header::CON
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 
-use crate::attempt::{Answer, Broken, Won};
+use crate::{
+    attempt::{Answer, Broken, Won},
+    headers, mount,
+};
 
 /// Tells proxies of the nginx family not to hold a stream back.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -28,7 +31,7 @@ pub(crate) enum Content {
     /// A provider's answer.
     Answer(Answer),
     /// A route target's answer.
-    Mounted(reqwest::Body),
+    Mounted(mount::Answer),
 }
 
 /// Why an answer ends before its end: what the client sees is a connection that breaks.
@@ -38,8 +41,8 @@ pub(crate) enum Interrupted {
     #[error(transparent)]
     Answer(#[from] Broken),
     /// The route target's answer did.
-    #[error("the route's target broke off its answer")]
-    Mounted(#[source] reqwest::Error),
+    #[error(transparent)]
+    Mounted(#[from] mount::Broken),
 }
 
 impl Content {
@@ -60,8 +63,7 @@ impl Content {
 /// A provider's answer as the client gets it.
 pub(crate) fn of_won(won: Won) -> Reply {
     let Won { status, mut headers, body } = won;
-    let is_stream = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-    if is_stream {
+    if headers::is_of_type(&headers, "text/event-stream") {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     }

@@ -1,0 +1,99 @@
+//! The answer of a route's target on its way to the client: passed as it comes, and broken off where it falls silent. It knows
+//! nothing of what it says.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::upstream::Transport;
+
+/// How long a route's target may keep a client waiting in the middle of its answer.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// The body of an answer. Dropping it cancels the target.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    body: reqwest::Body,
+    /// It is the target that is waited for; only that time counts.
+    waiting: bool,
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// Why an answer ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// The target broke off.
+    #[error("the route's target broke off its answer")]
+    Transport(#[source] Transport),
+    /// Nothing came for too long.
+    #[error("the route's target sent nothing for {} s", SILENCE.as_secs())]
+    Silent,
+}
+
+impl From<reqwest::Body> for Answer {
+    fn from(body: reqwest::Body) -> Self {
+        Self { body, waiting: false, alarm: Box::pin(sleep(SILENCE)) }
+    }
+}
+
+impl Answer {
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !std::mem::replace(&mut self.waiting, true) {
+            self.alarm.as_mut().reset(Instant::now() + SILENCE);
+        }
+        self.alarm.as_mut().poll(cx)
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            ready!(self.poll_patience(cx));
+            return Poll::Ready(Some(Err(Broken::Silent)));
+        };
+        self.waiting = false;
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| Broken::Transport(error.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream::{self, StreamExt as _};
+    use http_body_util::{BodyExt as _, StreamBody};
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_counts_only_while_it_is_waited_in() {
+        let piece = |text| Ok::<_, Infallible>(Frame::data(Bytes::from_static(text)));
+        let said = stream::iter([b"a", b"b"].map(|text| piece(text))).chain(stream::pending());
+        let mut answer = Answer::from(reqwest::Body::wrap(StreamBody::new(said)));
+        assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
+        advance(2 * SILENCE).await;
+        assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "b");
+        advance(2 * SILENCE).await;
+        let waiting_since = Instant::now();
+        assert!(matches!(answer.frame().await, Some(Err(Broken::Silent))));
+        assert_eq!(waiting_since.elapsed().as_secs(), SILENCE.as_secs());
+    }
+}
