@@ -1,7 +1,10 @@
 //! What is counted and measured, by labels of bounded number. Each gateway has its own: nothing is global to the process.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -105,9 +108,11 @@ impl Metrics {
         if outcome == Outcome::Failed || outcome == Outcome::Broken {
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
+        // Shared, since every metric below has it.
+        let upstream: Arc<str> = record.upstream().unwrap_or_default().into();
         let place = [
             Label::from_static_parts("endpoint", record.operation.pattern()),
-            Label::new("upstream", record.upstream().unwrap_or_default().to_owned()),
+            Label::new("upstream", SharedString::from(upstream)),
         ];
         let mut ending = place.to_vec();
         ending.push(Label::new("code", record.status.map(|status| status.as_str().to_owned()).unwrap_or_default()));
