@@ -88,7 +88,10 @@ impl Error {
         match self {
             Self::Framing(error) => of_framing(error),
             Self::Path(error) => bad_request("invalid_url", format!("This URL is refused: {error}.")),
-            Self::Nowhere => Answer::invalid(StatusCode::NOT_FOUND, "unknown_url", "There is nothing at this URL."),
+            Self::Nowhere => {
+                let message = "There is nothing at this URL. `/` lists what there is; the API is below `/v1`.";
+                Answer::invalid(StatusCode::NOT_FOUND, "unknown_url", message)
+            }
             Self::Method { allow } => {
                 let message = format!("This method cannot be used here; {allow} can.");
                 Answer::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with(ALLOW, allow)
@@ -98,19 +101,24 @@ impl Error {
             Self::Inbound(error) => of_inbound(error),
             Self::Envelope(error) => of_envelope(error),
             Self::Plan(Refusal::ModelNotFound) => {
-                let message = "The model does not exist, or this key may not use it.";
+                let message =
+                    "The model does not exist, or this key may not use it. `GET /v1/models` lists those that it may.";
                 Answer::invalid(StatusCode::NOT_FOUND, "model_not_found", message).param("model")
             }
             Self::Attempt(failed) => of_attempt(&failed.cause),
             Self::Mount(error) => of_mount(error),
-            Self::NotReady => unavailable("gateway_not_ready", "The gateway has no configuration yet."),
-            Self::Draining => unavailable("gateway_not_ready", "This gateway is about to stop."),
-            Self::Full => unavailable("overloaded", "Too many requests are under way here."),
-            Self::Panicked => Answer::server(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal_error",
-                "The gateway failed on this request.",
-            ),
+            Self::NotReady => {
+                unavailable("gateway_not_ready", "The gateway has no configuration yet. Try again once it has.")
+            }
+            Self::Draining => {
+                unavailable("gateway_not_ready", "This gateway is about to stop. Try again: another one may answer.")
+            }
+            Self::Full => unavailable("overloaded", "Too many requests are under way here. Try again in a moment."),
+            Self::Panicked => {
+                let message =
+                    "The gateway failed on this request. Its log says more, under this answer's `x-request-id`.";
+                Answer::server(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+            }
         }
     }
 
@@ -147,7 +155,7 @@ fn of_caller(refused: auth::Refused) -> Answer {
             Answer::invalid(StatusCode::UNAUTHORIZED, "missing_api_key", message).with(WWW_AUTHENTICATE, "Bearer")
         }
         auth::Refused::Invalid => {
-            let message = "The API key is not valid.";
+            let message = "The API key is not accepted. Ask whoever runs this gateway for one that is.";
             Answer::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", message).with(WWW_AUTHENTICATE, "Bearer")
         }
         auth::Refused::Ambiguous => {
@@ -189,14 +197,18 @@ fn of_envelope(error: &envelope::Error) -> Answer {
 fn of_attempt(cause: &Cause) -> Answer {
     match cause {
         Cause::CredentialsExhausted { .. } => {
-            bad_gateway("upstream_credentials_exhausted", "The provider accepts none of the gateway's credentials.")
+            let message =
+                "The provider accepts none of the gateway's credentials. Whoever runs the gateway has to renew them.";
+            bad_gateway("upstream_credentials_exhausted", message)
         }
         Cause::RateLimited { retry_after } => {
             let message = "The provider limits the rate of requests, with each of the gateway's credentials.";
             let answer = Answer::server(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
             answer.kind("requests").after(retry_after.unwrap_or(COOLING))
         }
-        Cause::Busy => unavailable("no_available_target", "Each of the provider's credentials is busy."),
+        Cause::Busy => {
+            unavailable("no_available_target", "Each of the provider's credentials is busy. Try again in a moment.")
+        }
         Cause::TimedOut(clock) => timed_out(format!("The provider took too long: the {clock} time-out ran out.")),
         Cause::TooLarge { limit } => event_too_large(*limit),
         Cause::Status(status) => upstream_error(format!("The provider answered with status {}.", status.as_u16())),

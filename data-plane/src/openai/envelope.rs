@@ -44,10 +44,10 @@ pub(crate) enum Error {
     #[error("`{0}` is missing")]
     Missing(Field),
     /// A field is there twice, or in another case: an upstream might act on the one that was not judged.
-    #[error("`{0}` is there more than once")]
+    #[error("`{0}` must be there once, in lower case")]
     Repeated(Field),
     /// A field is of another type than it must be.
-    #[error("`{0}` is of the wrong type")]
+    #[error("`{0}` must be {what}", what = .0.expected())]
     Type(Field),
     /// A model name that nothing can be called.
     #[error("the model's name is empty or longer than {MAX_MODEL_BYTES} bytes")]
@@ -60,6 +60,13 @@ impl Field {
         match self {
             Self::Model => "model",
             Self::Stream => "stream",
+        }
+    }
+
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::Model => "a string",
+            Self::Stream => "true or false",
         }
     }
 
