@@ -13,7 +13,7 @@ use crate::headers::{API_KEY, X_API_KEY};
 const QUERY_KEY: &str = "api_key";
 
 /// Somebody whose key was accepted. There is no other way to get one.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Caller {
     key: Arc<ClientKey>,
 }
