@@ -1,12 +1,15 @@
 //! The command line: flags over environment variables over defaults.
 
 use std::{
+    env::{self, VarError},
     net::{AddrParseError, IpAddr, Ipv4Addr, SocketAddr},
     num::ParseIntError,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use secrecy::SecretString;
+use signalbox_control_plane::files;
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 /// Signalbox: an OpenAI-compatible gateway in two planes.
@@ -47,9 +50,49 @@ pub struct Up {
     /// Where data planes join, on loopback only
     #[arg(long, env = "SIGNALBOX_SYNC_LISTEN", value_name = "[ADDRESS:]PORT", default_value = "9091", value_parser = loopback)]
     pub sync_listen: SocketAddr,
+    /// The file with the key that stored secrets are sealed under, or SIGNALBOX_MASTER_KEY [default: master.key in the data folder, made if missing]
+    #[arg(long, env = "SIGNALBOX_MASTER_KEY_FILE", value_name = "FILE")]
+    pub master_key_file: Option<PathBuf>,
     /// Leave out the built-in demo provider
     #[arg(long, env = "SIGNALBOX_NO_DEMO", value_parser = FalseyValueParser::new())]
     pub no_demo: bool,
+}
+
+/// The variable that may hold the master key itself.
+pub const MASTER_KEY_VARIABLE: &str = "SIGNALBOX_MASTER_KEY";
+
+/// Why a secret that was given cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSecret {
+    /// Both the variable and a file say it.
+    #[error("{variable} and a file for it are both given: leave one of them out")]
+    Twice {
+        /// The variable.
+        variable: &'static str,
+    },
+    /// The variable holds nothing, or something that is no text.
+    #[error("{variable} is empty or no text: set it to the secret, or leave it out")]
+    NotText {
+        /// The variable.
+        variable: &'static str,
+    },
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] files::Error),
+}
+
+/// The secret that a variable holds or that is in a file; `None` = neither was given.
+///
+/// # Errors
+/// [`InvalidSecret`]
+pub fn secret(variable: &'static str, file: Option<&Path>) -> Result<Option<SecretString>, InvalidSecret> {
+    match (env::var(variable), file) {
+        (Err(VarError::NotPresent), None) => Ok(None),
+        (Err(VarError::NotPresent), Some(file)) => Ok(Some(files::read_secret(file)?)),
+        (Ok(_), Some(_)) => Err(InvalidSecret::Twice { variable }),
+        (Ok(text), None) if !text.trim().is_empty() => Ok(Some(text.trim().into())),
+        (Ok(_) | Err(VarError::NotUnicode(_)), _) => Err(InvalidSecret::NotText { variable }),
+    }
 }
 
 /// The flags of `demo`.

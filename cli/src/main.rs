@@ -10,7 +10,9 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use signalbox::{
     accounts,
-    arguments::{Arguments, Command, Demo as DemoArguments, Up as UpArguments},
+    arguments::{
+        Arguments, Command, Demo as DemoArguments, InvalidSecret, MASTER_KEY_VARIABLE, Up as UpArguments, secret,
+    },
     demo::Demo,
     logs, signals,
     up::{self, Block, Up},
@@ -51,6 +53,7 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
         listen: arguments.listen,
         admin_listen: arguments.admin_listen,
         sync_listen: arguments.sync_listen,
+        master_key: secret(MASTER_KEY_VARIABLE, arguments.master_key_file.as_deref())?,
         demo: !arguments.no_demo,
         accounts: accounts::find(|name| env::var(name).ok()),
     };
@@ -75,5 +78,7 @@ async fn run_demo(arguments: DemoArguments) -> anyhow::Result<()> {
 
 /// Whether trying again with the same options is of no use.
 fn is_configuration(error: &anyhow::Error) -> bool {
-    error.downcast_ref().is_some_and(up::Error::is_configuration) || error.is::<files::Error>()
+    error.downcast_ref().is_some_and(up::Error::is_configuration)
+        || error.is::<files::Error>()
+        || error.is::<InvalidSecret>()
 }

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::uri::InvalidUri;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use signalbox_control_plane::{
     app as control_plane,
     files::{DATABASE, DataDir},
@@ -49,6 +49,8 @@ pub struct Options {
     pub admin_listen: SocketAddr,
     /// Where data planes join.
     pub sync_listen: SocketAddr,
+    /// The key that stored secrets are sealed under, as text; `None` = the one in the data folder, made where there is none.
+    pub master_key: Option<SecretString>,
     /// Whether the demo upstream is there.
     pub demo: bool,
     /// Accounts that become providers.
@@ -173,7 +175,7 @@ async fn control_plane(options: &Options, dir: &DataDir, secrets: &Secrets) -> R
         sync_tls: None,
         admin_token: secrets.admin_token.clone(),
         join_token: secrets.join_token.clone(),
-        master_key: secrets::master_key(dir)?,
+        master_key: secrets::master_key(dir, options.master_key.as_ref())?,
         auto_migrate: true,
     };
     Ok(control_plane::App::build(options).await?)

@@ -21,14 +21,16 @@ pub enum Error {
     /// A file or the folder cannot be used.
     #[error(transparent)]
     Files(#[from] files::Error),
-    /// The file `master.key` holds something else.
-    #[error("the file {MASTER_KEY} in the data folder holds no master key")]
+    /// What was given, or is in `master.key`, is something else.
+    #[error("the master key, given or in the data folder's {MASTER_KEY}, is none")]
     MasterKey(#[from] InvalidMasterKey),
 }
 
-/// The key that stored secrets are sealed under.
-pub(super) fn master_key(dir: &DataDir) -> Result<MasterKey, Error> {
-    let text = if dir.join(DATABASE).exists() {
+/// The key that stored secrets are sealed under: the one that was given, else the one in the data folder.
+pub(super) fn master_key(dir: &DataDir, given: Option<&SecretString>) -> Result<MasterKey, Error> {
+    let text = if let Some(given) = given {
+        given.clone()
+    } else if dir.join(DATABASE).exists() {
         // A new key would not open what is in the database.
         files::read_secret(&dir.join(MASTER_KEY))?
     } else {
@@ -80,7 +82,7 @@ mod tests {
         let dir = DataDir::open(root.path()).unwrap();
         let (first, second) = (Secrets::open(&dir).unwrap(), Secrets::open(&dir).unwrap());
         assert_eq!((first.client_key_is_old, second.client_key_is_old), (false, true));
-        assert_eq!(master_key(&dir).unwrap().id(), master_key(&dir).unwrap().id());
+        assert_eq!(master_key(&dir, None).unwrap().id(), master_key(&dir, None).unwrap().id());
         assert_eq!(first.client_key.expose_secret(), second.client_key.expose_secret());
         assert_eq!(first.demo_key().expose_secret(), second.demo_key().expose_secret());
         assert_ne!(first.demo_key().expose_secret(), first.join_token.expose_secret());
@@ -92,7 +94,16 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = DataDir::open(root.path()).unwrap();
         fs::write(dir.join(DATABASE), "").unwrap();
-        assert!(matches!(master_key(&dir), Err(Error::Files(files::Error::Read { .. }))));
+        assert!(matches!(master_key(&dir, None), Err(Error::Files(files::Error::Read { .. }))));
+        assert!(!dir.join(MASTER_KEY).exists());
+    }
+
+    #[test]
+    fn a_master_key_that_is_given_goes_before_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(root.path()).unwrap();
+        let given = MasterKey::generate();
+        assert_eq!(master_key(&dir, Some(&given.to_text())).unwrap().id(), given.id());
         assert!(!dir.join(MASTER_KEY).exists());
     }
 
@@ -101,6 +112,6 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = DataDir::open(root.path()).unwrap();
         fs::write(dir.join(MASTER_KEY), "short").unwrap();
-        assert!(matches!(master_key(&dir), Err(Error::MasterKey(_))));
+        assert!(matches!(master_key(&dir, None), Err(Error::MasterKey(_))));
     }
 }
