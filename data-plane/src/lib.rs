@@ -28,6 +28,7 @@ mod received;
 mod record;
 mod redact;
 mod reply;
+mod silence;
 mod splice;
 mod sse;
 pub mod sync;

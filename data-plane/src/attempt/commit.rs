@@ -4,11 +4,7 @@
 use std::{collections::VecDeque, future::poll_fn};
 
 use bytes::{Bytes, BytesMut};
-use http::{
-    HeaderMap, Response,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-    response::Parts,
-};
+use http::{HeaderMap, Response, header::CONTENT_ENCODING, response::Parts};
 use http_body_util::BodyExt as _;
 use reqwest::Body;
 use serde::{Deserialize, de::IgnoredAny};
@@ -23,6 +19,7 @@ use super::{
     source::{Interrupted, Source},
 };
 use crate::{
+    headers,
     redact::Mask,
     splice::{self, Renamer},
     sse,
@@ -152,11 +149,9 @@ impl Form {
         if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
             return Self::Encoded;
         }
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let essence = kind.split(';').next().unwrap_or_default().trim();
-        if essence.eq_ignore_ascii_case("text/event-stream") {
+        if headers::is_of_type(headers, "text/event-stream") {
             Self::Events
-        } else if essence.eq_ignore_ascii_case("application/json") {
+        } else if headers::is_of_type(headers, "application/json") {
             Self::Json
         } else {
             Self::Other

@@ -9,20 +9,17 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
 
-use crate::upstream::Transport;
+use crate::{silence::Silence, upstream::Transport};
 
 /// How long a route's target may keep a client waiting in the middle of its answer.
-const SILENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The body of an answer. Dropping it cancels the target.
 #[derive(Debug)]
 pub(crate) struct Answer {
     body: reqwest::Body,
-    /// It is the target that is waited for; only that time counts.
-    waiting: bool,
-    alarm: Pin<Box<Sleep>>,
+    silence: Silence,
 }
 
 /// Why an answer ended before its end.
@@ -32,22 +29,13 @@ pub(crate) enum Broken {
     #[error("the route's target broke off its answer")]
     Transport(#[source] Transport),
     /// Nothing came for too long.
-    #[error("the route's target sent nothing for {} s", SILENCE.as_secs())]
+    #[error("the route's target sent nothing for {} s", PATIENCE.as_secs())]
     Silent,
 }
 
 impl From<reqwest::Body> for Answer {
     fn from(body: reqwest::Body) -> Self {
-        Self { body, waiting: false, alarm: Box::pin(sleep(SILENCE)) }
-    }
-}
-
-impl Answer {
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !std::mem::replace(&mut self.waiting, true) {
-            self.alarm.as_mut().reset(Instant::now() + SILENCE);
-        }
-        self.alarm.as_mut().poll(cx)
+        Self { body, silence: Silence::new(PATIENCE) }
     }
 }
 
@@ -57,10 +45,10 @@ impl Body for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            ready!(self.poll_patience(cx));
+            ready!(self.silence.poll(cx));
             return Poll::Ready(Some(Err(Broken::Silent)));
         };
-        self.waiting = false;
+        self.silence.heard();
         Poll::Ready(frame.map(|frame| frame.map_err(|error| Broken::Transport(error.into()))))
     }
 
@@ -79,7 +67,7 @@ mod tests {
 
     use futures_util::stream::{self, StreamExt as _};
     use http_body_util::{BodyExt as _, StreamBody};
-    use tokio::time::advance;
+    use tokio::time::{Instant, advance};
 
     use super::*;
 
@@ -89,11 +77,11 @@ mod tests {
         let said = stream::iter([b"a", b"b"].map(|text| piece(text))).chain(stream::pending());
         let mut answer = Answer::from(reqwest::Body::wrap(StreamBody::new(said)));
         assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
-        advance(2 * SILENCE).await;
+        advance(2 * PATIENCE).await;
         assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "b");
-        advance(2 * SILENCE).await;
+        advance(2 * PATIENCE).await;
         let waiting_since = Instant::now();
         assert!(matches!(answer.frame().await, Some(Err(Broken::Silent))));
-        assert_eq!(waiting_since.elapsed().as_secs(), SILENCE.as_secs());
+        assert_eq!(waiting_since.elapsed().as_secs(), PATIENCE.as_secs());
     }
 }

@@ -3,18 +3,18 @@
 
 use std::{
     collections::VecDeque,
-    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use signalbox_routing::Endpoint;
-use tokio::time::{Instant, Sleep, sleep};
 
 use super::{super::source::Source, Broken};
 use crate::{
-    errors, splice, sse,
+    errors,
+    silence::Silence,
+    splice, sse,
     upstream::{Event, Kind},
 };
 
@@ -31,8 +31,7 @@ pub(in crate::attempt) struct Events {
     endpoint: Endpoint,
     /// The model's name in JSON as the client is to read it; `None` = as the upstream says.
     wanted: Option<Bytes>,
-    idle: Duration,
-    silence: Pin<Box<Sleep>>,
+    silence: Silence,
     progress: Progress,
     over: bool,
     broken: Option<Broken>,
@@ -68,17 +67,7 @@ impl Events {
             | Endpoint::ImagesGenerations
             | Endpoint::AudioSpeech => Progress::Finished,
         };
-        Self {
-            source,
-            held,
-            endpoint,
-            wanted,
-            idle,
-            silence: Box::pin(sleep(idle)),
-            progress,
-            over: false,
-            broken: None,
-        }
+        Self { source, held, endpoint, wanted, silence: Silence::new(idle), progress, over: false, broken: None }
     }
 
     pub(super) fn broken(&self) -> Option<&Broken> {
@@ -96,7 +85,7 @@ impl Events {
                 None => match self.source.poll_event(cx) {
                     Poll::Ready(next) => next.map_err(Broken::from),
                     Poll::Pending => {
-                        ready!(self.silence.as_mut().poll(cx));
+                        ready!(self.silence.poll(cx));
                         Err(Broken::Idle)
                     }
                 },
@@ -120,11 +109,13 @@ impl Events {
         match kind {
             Kind::Silent | Kind::Meaningful => {}
             Kind::Finish => self.progress = Progress::Finished,
-            Kind::End => self.progress = Progress::Ended,
+            Kind::End => {
+                self.progress = Progress::Ended;
+                self.silence.set_patience(CLOSING);
+            }
             Kind::Error => self.progress = Progress::Failed,
         }
-        let patience = if self.progress == Progress::Ended { CLOSING } else { self.idle };
-        self.silence.as_mut().reset(Instant::now() + patience);
+        self.silence.heard();
         let renamed = model.and_then(|span| {
             let (data, wanted) = (event.data()?, self.wanted.as_ref()?);
             (data.get(span.clone()) != Some(wanted)).then(|| event.with_data(&splice::replaced(data, span, wanted)))
