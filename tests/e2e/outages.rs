@@ -1,6 +1,9 @@
 //! Either plane goes away and comes back, and clients do not notice.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use signalbox_proto::{
     admin::v1::{DeleteClientKeyRequest, replica},
@@ -107,7 +110,7 @@ async fn a_control_plane_that_stops_in_order_keeps_everything() {
 async fn many_short_lives_of_a_control_plane_lose_no_revision() {
     let mut system = System::start().await;
     let mut last = system.admin().revision().await;
-    for number in 0..5 {
+    for number in 0..3 {
         let revision = system.admin().apply(Draft::new().client_key(client_key("k", &format!("sb_{number}"))).0).await;
         assert_eq!(revision, last + 1);
         last = revision;
@@ -116,8 +119,8 @@ async fn many_short_lives_of_a_control_plane_lose_no_revision() {
         assert_eq!(system.admin().revision().await, last);
     }
     system.in_force(last).await;
-    assert_eq!(system.client().with_key("sb_4").get("/v1/models").await.status, 200);
-    assert_eq!(system.client().with_key("sb_3").get("/v1/models").await.status, 401);
+    assert_eq!(system.client().with_key("sb_2").get("/v1/models").await.status, 200);
+    assert_eq!(system.client().with_key("sb_1").get("/v1/models").await.status, 401);
 }
 
 /// A data plane that has cached a configuration with a provider, and whose control plane is dead.
@@ -258,19 +261,33 @@ async fn a_key_that_was_revoked_does_not_come_back_with_the_cache() {
     assert_eq!(data_plane.client().with_key("sb_leaked").chat("main/m").await.code(), "invalid_api_key");
 }
 
+/// Copies the database, with what is not in its main file yet; whoever writes to it must be dead.
+fn copy_database(from: &Path, to: &Path) {
+    let side = |database: &Path, ending: &str| PathBuf::from(format!("{}{ending}", database.display()));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    for entry in fs::read_dir(from.parent().unwrap()).unwrap() {
+        let entry = entry.unwrap();
+        println!("{:?} {}", entry.file_name(), entry.metadata().unwrap().len());
+    }
+    fs::copy(from, to).unwrap();
+    fs::copy(side(from, "-wal"), side(to, "-wal")).unwrap();
+    // Only an index of the other; it is made anew.
+    drop(fs::remove_file(side(to, "-shm")));
+}
+
 #[tokio::test]
 async fn an_old_database_that_was_put_back_revives_nothing() {
     let (mut system, upstream) = (System::start().await, Upstream::start().await);
     system.apply(Draft::new().upstream("main", &upstream.url()).client_key(client_key("leaked", "sb_leaked"))).await;
-    system.control_plane.stop().await;
-    let (database, copy) = (system.control_plane.options().database, system.dir().join("copy.db"));
-    fs::copy(&database, &copy).unwrap();
+    system.control_plane.kill().await;
+    let (database, backup) = (system.control_plane.options().database, system.dir().join("backup.db"));
+    copy_database(&database, &backup);
     system.control_plane.start().await;
     let request = DeleteClientKeyRequest { name: "clientKeys/leaked".to_owned(), ..DeleteClientKeyRequest::default() };
     let revoked = system.admin().client_keys().delete_client_key(request).await.unwrap().into_inner();
     system.in_force(revoked.revision).await;
-    system.control_plane.stop().await;
-    fs::copy(&copy, &database).unwrap();
+    system.control_plane.kill().await;
+    copy_database(&backup, &database);
     system.control_plane.start().await;
     eventually("the replica to be known as ahead", async || {
         let replicas = system.admin().list_replicas().await.ok()?;

@@ -90,5 +90,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill.cancel();
+        // Its folder goes next: nothing may be written there any more. What it came to is of no interest by now.
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
     }
 }
