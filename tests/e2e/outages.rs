@@ -264,11 +264,6 @@ async fn a_key_that_was_revoked_does_not_come_back_with_the_cache() {
 /// Copies the database, with what is not in its main file yet; whoever writes to it must be dead.
 fn copy_database(from: &Path, to: &Path) {
     let side = |database: &Path, ending: &str| PathBuf::from(format!("{}{ending}", database.display()));
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    for entry in fs::read_dir(from.parent().unwrap()).unwrap() {
-        let entry = entry.unwrap();
-        println!("{:?} {}", entry.file_name(), entry.metadata().unwrap().len());
-    }
     fs::copy(from, to).unwrap();
     fs::copy(side(from, "-wal"), side(to, "-wal")).unwrap();
     // Only an index of the other; it is made anew.
