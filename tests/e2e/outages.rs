@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use signalbox_control_plane::files::{DATABASE, MASTER_KEY};
 use signalbox_proto::{
     admin::v1::{DeleteClientKeyRequest, replica},
     sync::v1::ConfigSource,
@@ -16,6 +17,7 @@ use signalbox_tests::{
     upstream::{DONE, finish, text},
     wait::eventually,
 };
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -261,28 +263,26 @@ async fn a_key_that_was_revoked_does_not_come_back_with_the_cache() {
     assert_eq!(data_plane.client().with_key("sb_leaked").chat("main/m").await.code(), "invalid_api_key");
 }
 
-/// Copies the database, with what is not in its main file yet; whoever writes to it must be dead.
-fn copy_database(from: &Path, to: &Path) {
-    let side = |database: &Path, ending: &str| PathBuf::from(format!("{}{ending}", database.display()));
-    fs::copy(from, to).unwrap();
-    fs::copy(side(from, "-wal"), side(to, "-wal")).unwrap();
-    // Only an index of the other; it is made anew.
-    drop(fs::remove_file(side(to, "-shm")));
+/// Copies a database that is in use.
+async fn back_up(database: &Path, to: &Path) {
+    let mut connection = SqliteConnectOptions::new().filename(database).connect().await.unwrap();
+    sqlx::query("VACUUM INTO ?").bind(to.to_str().unwrap()).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 #[tokio::test]
 async fn an_old_database_that_was_put_back_revives_nothing() {
     let (mut system, upstream) = (System::start().await, Upstream::start().await);
     system.apply(Draft::new().upstream("main", &upstream.url()).client_key(client_key("leaked", "sb_leaked"))).await;
-    system.control_plane.kill().await;
-    let (database, backup) = (system.control_plane.options().database, system.dir().join("backup.db"));
-    copy_database(&database, &backup);
-    system.control_plane.start().await;
+    let (old, new) = (system.control_plane.dir().to_owned(), system.dir().join("restored"));
+    fs::create_dir(&new).unwrap();
+    fs::copy(old.join(MASTER_KEY), new.join(MASTER_KEY)).unwrap();
+    back_up(&old.join(DATABASE), &new.join(DATABASE)).await;
     let request = DeleteClientKeyRequest { name: "clientKeys/leaked".to_owned(), ..DeleteClientKeyRequest::default() };
     let revoked = system.admin().client_keys().delete_client_key(request).await.unwrap().into_inner();
     system.in_force(revoked.revision).await;
     system.control_plane.kill().await;
-    copy_database(&backup, &database);
+    system.control_plane.move_to(new);
     system.control_plane.start().await;
     eventually("the replica to be known as ahead", async || {
         let replicas = system.admin().list_replicas().await.ok()?;

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use secrecy::SecretString;
@@ -81,6 +81,16 @@ impl ControlPlane {
         let process = self.process.take().expect("the control plane runs");
         process.ask_to_stop();
         process.ended().await;
+    }
+
+    /// The folder that it lives in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// From its next start on it lives in this folder.
+    pub fn move_to(&mut self, dir: PathBuf) {
+        self.dir = dir;
     }
 
     /// Where operators connect.
