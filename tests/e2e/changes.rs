@@ -201,19 +201,21 @@ async fn what_cannot_be_used_on_one_machine_is_reported_and_holds_nothing_else_u
 }
 
 #[tokio::test]
-async fn a_secret_may_be_in_a_file_of_the_replica() {
+async fn a_secret_may_be_in_a_file_or_the_environment_of_the_replica() {
     use signalbox_proto::{admin::v1, config::v1::SecretRef, config::v1::secret_ref::At};
-    let (system, upstream) = (System::start().await, Upstream::start().await);
-    let path = system.dir().join("provider-key");
-    std::fs::write(&path, "  sk-from-a-file\n").unwrap();
-    let at = SecretRef { at: Some(At::File(path.display().to_string())) };
-    let from_file =
-        v1::Credential { source: Some(v1::credential::Source::SecretRef(at)), ..credential("main", "k", "") };
-    let mut draft = Draft::new().provider(provider("main", &upstream.url()));
-    draft.0.credentials.push(from_file);
-    system.apply(draft).await;
-    assert_eq!(system.client().chat("main/m").await.status, 200);
-    assert_eq!(upstream.only().header("authorization"), Some("Bearer sk-from-a-file"));
+    let path = std::env::var("PATH").unwrap();
+    for (in_file, expected) in [(true, "sk-from-a-file"), (false, path.as_str())] {
+        let (system, upstream) = (System::start().await, Upstream::start().await);
+        let file = system.dir().join("provider-key");
+        std::fs::write(&file, "  sk-from-a-file\n").unwrap();
+        let at = if in_file { At::File(file.display().to_string()) } else { At::Env("PATH".to_owned()) };
+        let source = Some(v1::credential::Source::SecretRef(SecretRef { at: Some(at) }));
+        let mut draft = Draft::new().provider(provider("main", &upstream.url()));
+        draft.0.credentials.push(v1::Credential { source, ..credential("main", "k", "") });
+        system.apply(draft).await;
+        assert_eq!(system.client().chat("main/m").await.status, 200);
+        assert_eq!(upstream.only().header("authorization"), Some(format!("Bearer {expected}").as_str()));
+    }
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use reqwest::RequestBuilder;
-use signalbox_proto::admin::v1::{ClientKey, CreateClientKeyRequest, DeleteClientKeyRequest};
-use signalbox_tests::{CLIENT_KEY, Client, Draft, Reply, System, Upstream, chat, draft::client_key, wait::eventually};
+use signalbox_proto::admin::v1::{ClientKey, CreateClientKeyRequest, DeleteClientKeyRequest, client_key};
+use signalbox_tests::{CLIENT_KEY, Client, Draft, Reply, System, Upstream, chat, draft, wait::eventually};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -102,11 +102,13 @@ async fn what_only_resembles_a_key_is_none() {
 #[tokio::test]
 async fn a_key_may_be_disabled_and_may_expire() {
     let (system, upstream) = system().await;
-    let expiring =
-        |id: &str, at: SystemTime| ClientKey { expire_time: Some(at.into()), ..client_key(id, &format!("sb_{id}")) };
+    let expiring = |id: &str, at: SystemTime| ClientKey {
+        expire_time: Some(at.into()),
+        ..draft::client_key(id, &format!("sb_{id}"))
+    };
     let (past, future) = (SystemTime::now() - Duration::from_secs(3600), SystemTime::now() + Duration::from_secs(3600));
     let draft = Draft::new()
-        .client_key(ClientKey { disabled: true, ..client_key("off", "sb_off") })
+        .client_key(ClientKey { disabled: true, ..draft::client_key("off", "sb_off") })
         .client_key(expiring("past", past))
         .client_key(expiring("future", future));
     system.apply(draft).await;
@@ -114,7 +116,7 @@ async fn a_key_may_be_disabled_and_may_expire() {
         assert_eq!(system.client().with_key(key).chat("main/m").await.status, status, "{key}");
     }
     assert_eq!(upstream.seen().len(), 1);
-    system.apply(Draft::new().client_key(client_key("off", "sb_off"))).await;
+    system.apply(Draft::new().client_key(draft::client_key("off", "sb_off"))).await;
     assert_eq!(system.client().with_key("sb_off").chat("main/m").await.status, 200);
 }
 
@@ -136,9 +138,24 @@ async fn a_made_up_key_is_shown_once_and_works() {
 }
 
 #[tokio::test]
+async fn a_key_may_be_known_by_its_digest_only() {
+    let (system, _upstream) = system().await;
+    // SHA-256 of "sb_known-by-its-digest".
+    let digest = "6d1ff41b841b8bc3fd380bd31dfe83550350a1a73fcc5c8d9ac9e3d57bd2edf6";
+    let bytes = (0..64).step_by(2).map(|at| u8::from_str_radix(&digest[at..at + 2], 16).unwrap());
+    let imported = Some(client_key::Imported::ImportSha256(bytes.collect::<Vec<_>>().into()));
+    let known = ClientKey { name: "clientKeys/known".to_owned(), imported, ..ClientKey::default() };
+    system.apply(Draft::new().client_key(known)).await;
+    assert_eq!(system.client().with_key("sb_known-by-its-digest").chat("main/m").await.status, 200);
+    assert_eq!(system.client().with_key(digest).chat("main/m").await.code(), "invalid_api_key");
+}
+
+#[tokio::test]
 async fn a_revoked_key_stops_everywhere_in_the_middle_of_traffic_and_nobody_else_notices() {
     let (system, upstream) = (System::with_data_planes(2).await, Upstream::start().await);
-    system.apply(Draft::new().upstream("main", &upstream.url()).client_key(client_key("leaked", "sb_leaked"))).await;
+    system
+        .apply(Draft::new().upstream("main", &upstream.url()).client_key(draft::client_key("leaked", "sb_leaked")))
+        .await;
     let stop = tokio_util::sync::CancellationToken::new();
     let traffic: Vec<_> = (system.data_planes.iter())
         .map(|data_plane| {
