@@ -56,6 +56,10 @@ fn settings(said: &admin::Settings) -> config::Settings {
         drop_headers,
         request_log,
         max_request_bytes,
+        cors,
+        model_filter,
+        log_level,
+        stream_keepalive,
         update_time: _,
         revision: _,
         etag: _,
@@ -69,6 +73,10 @@ fn settings(said: &admin::Settings) -> config::Settings {
         drop_headers,
         request_log,
         max_request_bytes,
+        cors,
+        model_filter,
+        log_level,
+        stream_keepalive,
     }
 }
 
@@ -90,6 +98,18 @@ fn provider(name: &ResourceName, said: &admin::Provider) -> Result<config::Provi
         priority,
         credential_choice,
         disabled,
+        callers,
+        credential_source,
+        credential_prefixes,
+        discovery,
+        model_filter,
+        max_response_bytes,
+        ejection,
+        request_usage,
+        pass_openai_headers,
+        azure_openai,
+        conversation,
+        probe_url,
         display_name: _,
         labels: _,
         create_time: _,
@@ -113,6 +133,18 @@ fn provider(name: &ResourceName, said: &admin::Provider) -> Result<config::Provi
         priority,
         credential_choice,
         disabled,
+        callers,
+        credential_source,
+        credential_prefixes,
+        discovery,
+        model_filter,
+        max_response_bytes,
+        ejection,
+        request_usage,
+        pass_openai_headers,
+        azure_openai,
+        conversation,
+        probe_url,
     })
 }
 
@@ -154,6 +186,7 @@ fn client_key(name: &ResourceName, key: &ClientKey) -> config::ClientKey {
         expire_time,
         disabled,
         display_name: _,
+        limits,
         labels,
         create_time: _,
         update_time: _,
@@ -167,6 +200,7 @@ fn client_key(name: &ResourceName, key: &ClientKey) -> config::ClientKey {
         expire_time,
         disabled,
         labels,
+        limits,
     }
 }
 
@@ -222,6 +256,7 @@ fn route(name: &ResourceName, said: &admin::Route) -> Result<config::Route, Find
         segment,
         destination: destination.map(|destination| match destination {
             admin::route::Destination::TargetUrl(url) => config::route::Destination::TargetUrl(url),
+            admin::route::Destination::Universal(universal) => config::route::Destination::Universal(universal),
         }),
         headers: lower_case(name, headers)?,
         overwrite_headers,

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, error::Error as StdError, sync::Arc, time::Duration};
 
 use http::{Request, Response, StatusCode, request::Parts};
-use signalbox_routing::Route;
+use signalbox_routing::{Route, RouteTarget, below};
 use tokio::time::timeout;
 
 use crate::{
@@ -66,6 +66,7 @@ pub(crate) async fn pass(asked: Asked, at: (&str, &str), exchange: &mut Exchange
 
 /// What goes to the route's target. A key that the route asks for stays here, and nothing else that a caller identifies with.
 fn request(head: Parts, rest: &str, route: &Route) -> Result<Request<()>, Error> {
+    let RouteTarget::Fixed(target) = &route.to else { return Err(Error::Unusable) };
     let Parts { method, uri, mut headers, .. } = head;
     let mut query = uri.query().map(Cow::Borrowed);
     if route.client_key_required {
@@ -76,7 +77,7 @@ fn request(head: Parts, rest: &str, route: &Route) -> Result<Request<()>, Error>
     headers::apply(&route.headers, &mut headers);
     let mut request = Request::new(());
     *request.method_mut() = method;
-    *request.uri_mut() = route.url(rest, query.as_deref()).map_err(Error::Unsendable)?;
+    *request.uri_mut() = below(target, rest, query.as_deref()).map_err(Error::Unsendable)?;
     *request.headers_mut() = headers;
     Ok(request)
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, header::CONTENT_ENCODING, request::Parts};
-use signalbox_routing::{Endpoint, Request};
+use signalbox_routing::{Caller, Endpoint, Request};
 use tokio::time::Instant;
 
 use crate::{
@@ -48,7 +48,8 @@ pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Ex
     let requested_model: Arc<str> = model.into();
     exchange.record.model = Some(Arc::clone(&requested_model));
     exchange.record.stream = stream;
-    let request = Request { key: Some(caller.key()), model: &requested_model, endpoint, seed: fastrand::u64(..) };
+    let request =
+        Request { caller: Caller::Key(caller.key()), model: &requested_model, endpoint, seed: fastrand::u64(..) };
     let plan = snapshot.runtime.plan(&request)?;
     let deadline = deadline(&head.headers, exchange.record.started);
     let (method, query, headers) = cleaned(head);

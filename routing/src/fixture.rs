@@ -8,7 +8,7 @@ use crate::{
     compile::Compiled,
     endpoint::Endpoint,
     name::{Id, ResourceName},
-    plan::{Plan, Request},
+    plan::{Caller, Plan, Request},
     resource::{Change, Resource},
     runtime::{ClientKey, Runtime},
 };
@@ -158,7 +158,14 @@ pub(crate) fn plan(runtime: &Runtime, model: &str) -> Option<Plan> {
 }
 
 pub(crate) fn plan_for(runtime: &Runtime, key: Option<&ClientKey>, model: &str) -> Option<Plan> {
-    runtime.plan(&Request { key, model, endpoint: Endpoint::ChatCompletions, seed: 1 }).ok()
+    runtime
+        .plan(&Request {
+            caller: key.map_or(Caller::Operator, Caller::Key),
+            model,
+            endpoint: Endpoint::ChatCompletions,
+            seed: 1,
+        })
+        .ok()
 }
 
 /// The targets of a plan in order, each as `provider:model`.

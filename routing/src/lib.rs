@@ -17,15 +17,16 @@ mod resource;
 mod runtime;
 
 pub use compile::{Compiled, FEATURES, RESERVED_SEGMENTS, SCHEMA};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Form};
 pub use finding::{Effect, Fault, Finding};
 pub use glob::Glob;
 pub use name::{Id, InvalidId, InvalidName, Kind, MAX_ID_BYTES, ResourceName};
-pub use plan::{Model, Plan, Refusal, Request, Target};
+pub use plan::{Caller, Model, Plan, Refusal, Request, Target};
 pub use position::{Digest, InvalidPosition, Position, Revision};
 pub use resource::{Change, InvalidResource, Resource, name_from_wire};
 pub use runtime::{
-    AnswerModel, ClientKey, ConfiguredHeader, Credential, CredentialChoice, Destination, Dialect, HeaderPolicy,
-    HttpVersion, Profile, Provider, Proxy, Redirect, RedirectTarget, Retry, Route, Runtime, SecretSource, Settings,
-    Timeouts,
+    AnswerModel, Callers, ClientKey, ConfiguredHeader, Conversation, Cors, Create, Credential, CredentialChoice,
+    CredentialSource, Destination, Dialect, Ejection, HeaderPolicy, HttpVersion, Limits, LogLevel, ModelFilter,
+    Profile, Provider, Proxy, Redirect, RedirectTarget, Retry, RetryOn, Route, RouteTarget, Runtime, SecretSource,
+    Settings, Timeouts, below,
 };

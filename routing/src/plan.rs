@@ -18,14 +18,36 @@ use search::{Found, Search};
 /// What a plan is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The key that was presented, already accepted. `None` = none is needed; every model is allowed then.
-    pub key: Option<&'a ClientKey>,
+    /// Who asks.
+    pub caller: Caller<'a>,
     /// The model as the client names it.
     pub model: &'a str,
     /// The endpoint that was called.
     pub endpoint: Endpoint,
     /// Settles every choice by weight: the same seed makes the same plan.
     pub seed: u64,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub enum Caller<'a> {
+    /// Whoever presented this key, which was accepted.
+    Key(&'a ClientKey),
+    /// Somebody without a client key: only providers that are for anyone serve them.
+    Stranger,
+    /// Nobody in particular: every model and every provider is looked at.
+    Operator,
+}
+
+impl<'a> Caller<'a> {
+    /// The key that was presented.
+    #[must_use]
+    pub const fn key(self) -> Option<&'a ClientKey> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Stranger | Self::Operator => None,
+        }
+    }
 }
 
 /// Where a request goes.
@@ -76,7 +98,8 @@ impl Runtime {
     /// # Errors
     /// [`Refusal::ModelNotFound`] where nobody serves the model at this endpoint or the key may not use it.
     pub fn plan(&self, request: &Request<'_>) -> Result<Plan, Refusal> {
-        let Request { key, model, endpoint, seed } = *request;
+        let Request { caller, model, endpoint, seed } = *request;
+        let key = caller.key();
         let found = allowed(key, model).then(|| Search::new(&self.traffic, key, Some(endpoint), seed).run(model));
         let Found { first, rest, redirect } = found.flatten().ok_or(Refusal::ModelNotFound)?;
         let attempts = first.provider.retry.attempts;
@@ -209,7 +232,14 @@ mod tests {
             client_key("k", |k| k.allowed_models = vec!["a/m".into(), "al*".into()]),
         ]);
         let k = key(&runtime, "k");
-        let refusal = |model| runtime.plan(&Request { key: k, model, endpoint: Endpoint::ChatCompletions, seed: 0 });
+        let refusal = |model| {
+            runtime.plan(&Request {
+                caller: k.map_or(Caller::Operator, Caller::Key),
+                model,
+                endpoint: Endpoint::ChatCompletions,
+                seed: 0,
+            })
+        };
         assert_eq!(refusal("a/n"), Err(Refusal::ModelNotFound));
         assert_eq!(refusal("a/n"), refusal("nowhere"));
         // Only what the client asks for counts: where a redirect leads is the operator's business.
@@ -265,7 +295,7 @@ mod tests {
             redirect("some", "some", &["off:m", "chat:m", "on:m"], |_| {}),
             redirect("none", "none", &["off:m"], |_| {}),
         ]);
-        let request = |model, endpoint| runtime.plan(&Request { key: None, model, endpoint, seed: 0 });
+        let request = |model, endpoint| runtime.plan(&Request { caller: Caller::Operator, model, endpoint, seed: 0 });
         let embeddings = request("some", Endpoint::Embeddings).unwrap();
         assert_eq!(embeddings.first.url, "https://on.example/v1/embeddings");
         assert_eq!(embeddings.rest, []);

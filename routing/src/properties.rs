@@ -17,7 +17,7 @@ use crate::{
         upsert,
     },
     name::ResourceName,
-    plan::Request,
+    plan::{Caller, Request},
     resource::Change,
     runtime::Runtime,
 };
@@ -126,7 +126,9 @@ fn seen(runtime: &Runtime) -> String {
         let _ = writeln!(seen, "{key:?} {:?}", runtime.models(key));
         for model in MODELS {
             for endpoint in [Endpoint::ChatCompletions, Endpoint::Embeddings] {
-                let plans = [1, 2, 3].map(|seed| runtime.plan(&Request { key, model, endpoint, seed }));
+                let plans = [1, 2, 3].map(|seed| {
+                    runtime.plan(&Request { caller: key.map_or(Caller::Operator, Caller::Key), model, endpoint, seed })
+                });
                 let _ = writeln!(seen, "{model} {endpoint:?} {:?} {plans:?}", runtime.model(key, model));
             }
         }
@@ -166,7 +168,7 @@ proptest! {
         let runtime = compile(&changes).runtime;
         let endpoint = Endpoint::ALL[place];
         for key in std::iter::once(None).chain(KEYS.map(|id| key(&runtime, id))) {
-            let Ok(plan) = runtime.plan(&Request { key, model: &model, endpoint, seed }) else { continue };
+            let Ok(plan) = runtime.plan(&Request { caller: key.map_or(Caller::Operator, Caller::Key), model: &model, endpoint, seed }) else { continue };
             prop_assert!(key.is_none_or(|key| key.allows(&model)));
             prop_assert!(runtime.model(key, &model).is_some());
             for target in std::iter::once(&plan.first).chain(&plan.rest) {
@@ -237,7 +239,12 @@ fn nothing_that_is_printed_holds_a_secret() {
     let first = compile(&good);
     let second = first.runtime.apply(&bad);
     assert_eq!((first.findings.len(), second.findings.len() >= bad.len()), (0, true));
-    let plan = first.runtime.plan(&Request { key: None, model: "p/m", endpoint: Endpoint::ChatCompletions, seed: 0 });
+    let plan = first.runtime.plan(&Request {
+        caller: Caller::Operator,
+        model: "p/m",
+        endpoint: Endpoint::ChatCompletions,
+        seed: 0,
+    });
     let findings: Vec<String> = second.findings.iter().map(ToString::to_string).collect();
     let printed = format!("{first:#?} {second:#?} {good:#?} {bad:#?} {plan:#?} {findings:#?}");
     // Neither as text nor as the bytes of one.

@@ -1,25 +1,34 @@
 //! The compiled configuration: what a request is planned against. Immutable; a change makes a new one that shares what did not change.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
 use crate::{compile::Sources, finding::Finding, keys::Keys, name::Id, plan::Model};
 
 mod client_key;
+mod conversation;
+mod cors;
+mod filter;
 mod header;
 mod profile;
 mod provider;
 mod redirect;
 mod route;
 
-pub use client_key::ClientKey;
+pub use client_key::{ClientKey, Limits};
+pub use conversation::{Conversation, Create};
+pub use cors::Cors;
+pub use filter::ModelFilter;
 pub use header::{ConfiguredHeader, HeaderPolicy};
 pub use profile::{HttpVersion, Profile, Proxy};
-pub use provider::{Credential, CredentialChoice, Dialect, Provider, Retry, SecretSource, Timeouts};
+pub use provider::{
+    Callers, Credential, CredentialChoice, CredentialSource, Dialect, Ejection, Provider, Retry, RetryOn, SecretSource,
+    Timeouts,
+};
 pub(crate) use redirect::Redirects;
 pub use redirect::{AnswerModel, Destination, Redirect, RedirectTarget};
-pub use route::Route;
+pub use route::{Route, RouteTarget, below};
 
 /// A whole configuration, ready to serve. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -110,6 +119,29 @@ pub struct Settings {
     pub request_log: bool,
     /// Largest request body in bytes.
     pub max_request_bytes: u64,
+    /// Which web pages' scripts may call; `None` = none.
+    pub cors: Option<Arc<Cors>>,
+    /// Which models are listed, by the ids that clients write.
+    pub model_filter: ModelFilter,
+    /// How much is logged; `None` = as the command line says.
+    pub log_level: Option<LogLevel>,
+    /// After how long a silence a stream is sent a comment; `None` = never.
+    pub stream_keepalive: Option<Duration>,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Errors only.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And what happens.
+    Info,
+    /// And why.
+    Debug,
+    /// And everything else.
+    Trace,
 }
 
 impl Default for Settings {
@@ -123,6 +155,10 @@ impl Default for Settings {
             drop_headers: Vec::new(),
             request_log: true,
             max_request_bytes: 32 * 1024 * 1024,
+            cors: None,
+            model_filter: ModelFilter::default(),
+            log_level: None,
+            stream_keepalive: Some(Duration::from_secs(15)),
         }
     }
 }

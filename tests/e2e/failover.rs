@@ -183,7 +183,13 @@ async fn retries_and_targets_share_one_budget() {
 #[tokio::test]
 async fn the_budget_and_the_statuses_are_the_providers_settings() {
     let (system, upstream) = (System::start().await, Upstream::start().await);
-    let retry = Retry { attempts: Some(5), backoff_base: millis(1), backoff_cap: millis(1), statuses: vec![529] };
+    let retry = Retry {
+        attempts: Some(5),
+        backoff_base: millis(1),
+        backoff_cap: millis(1),
+        statuses: vec![529],
+        ..Retry::default()
+    };
     system.apply(Draft::new().provider(Provider { retry: Some(retry), ..provider("main", &upstream.url()) })).await;
     for _ in 0..4 {
         upstream.answer(Answer::error(529));

@@ -259,6 +259,7 @@ impl Session {
                 self.membership.reported(&status);
                 Ok(())
             }
+            Some(watch_request::Message::Reload(_)) => Ok(()),
             // A newer replica says what this build has no word for.
             None => Ok(()),
         }

@@ -189,6 +189,7 @@ impl Session {
                 let after = drain.reconnect_after.and_then(|after| after.try_into().ok());
                 return Err(Ended::Drained(after.unwrap_or_default()));
             }
+            Some(Message::Reloaded(_)) => {}
             Some(Message::Welcome(_)) => return Err(Violation::Message.into()),
             // A newer control plane says what this build has no word for.
             None => {}

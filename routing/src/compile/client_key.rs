@@ -10,7 +10,7 @@ use crate::{
     keys::Keys,
     name::ResourceName,
     resource::{Change, Resource},
-    runtime::ClientKey,
+    runtime::{ClientKey, Limits},
 };
 
 /// Most patterns in `allowed_models`, each of which is tried with every request.
@@ -47,7 +47,8 @@ fn insert(keys: &mut Keys, key: ClientKey) -> Result<(), Faults> {
 
 fn compile(resource: &Resource) -> Result<ClientKey, Faults> {
     supported(resource)?;
-    let config::ClientKey { id, sha256, allowed_models, expire_time, disabled, labels } = decode(&resource.body)?;
+    let config::ClientKey { id, sha256, allowed_models, expire_time, disabled, labels, limits: _ } =
+        decode(&resource.body)?;
     let mut faults = Faults::default();
     let id = faults.take("id", value::own_id(&id, &resource.name));
     let sha256 = match sha256.len() {
@@ -64,7 +65,17 @@ fn compile(resource: &Resource) -> Result<ClientKey, Faults> {
         .collect();
     let expires_at_ms = expire_time.and_then(|time| faults.take("expire_time", value::moment(time)));
     value::labels("labels", &labels, &mut faults);
-    faults.finish(|| Some(ClientKey { id: id?, sha256: sha256?, allowed_models, expires_at_ms, disabled, labels }))
+    faults.finish(|| {
+        Some(ClientKey {
+            id: id?,
+            sha256: sha256?,
+            allowed_models,
+            expires_at_ms,
+            disabled,
+            labels,
+            limits: Limits::default(),
+        })
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +104,7 @@ mod tests {
             expires_at_ms: Some(1500),
             disabled: true,
             labels: labels(&[("team", "")]),
+            limits: Limits::default(),
         };
         assert_eq!(key(&runtime, "k"), Some(&expected));
         assert_eq!(key(&runtime, "other"), None);

@@ -15,7 +15,10 @@ use crate::{
     endpoint::Endpoint,
     finding::Fault,
     name::ResourceName,
-    runtime::{CredentialChoice, Dialect, HttpVersion, Profile, Provider, Proxy, Retry, Settings, Timeouts},
+    runtime::{
+        Callers, CredentialChoice, CredentialSource, Dialect, Ejection, HttpVersion, ModelFilter, Profile, Provider,
+        Proxy, Retry, RetryOn, Settings, Timeouts,
+    },
 };
 
 /// Most models in a fixed list.
@@ -48,6 +51,7 @@ pub(super) fn compile(name: &ResourceName, body: &Bytes, around: &Around<'_>) ->
         priority,
         credential_choice,
         disabled,
+        ..
     } = decode(body)?;
     let mut faults = Faults::default();
     let settings = around.settings;
@@ -79,6 +83,18 @@ pub(super) fn compile(name: &ResourceName, body: &Bytes, around: &Around<'_>) ->
             priority,
             credential_choice: credential_choice?,
             credentials: Vec::new(),
+            callers: Callers::ClientKeys,
+            credential_source: CredentialSource::Pool,
+            credential_prefixes: Vec::new(),
+            discovery: None,
+            model_filter: ModelFilter::default(),
+            max_response_bytes: None,
+            max_connections: None,
+            ejection: Ejection::default(),
+            request_usage: true,
+            pass_openai_headers: false,
+            conversation: None,
+            probe_url: None,
         };
         Some(Written { value, disabled })
     })
@@ -87,6 +103,10 @@ pub(super) fn compile(name: &ResourceName, body: &Bytes, around: &Around<'_>) ->
 fn dialect(wire: i32) -> Result<Dialect, Fault> {
     match config::Dialect::try_from(wire) {
         Ok(config::Dialect::Openai) => Ok(Dialect::OpenAi),
+        Ok(config::Dialect::AzureOpenai) => Ok(Dialect::AzureOpenAi),
+        Ok(config::Dialect::Anthropic) => Ok(Dialect::Anthropic),
+        Ok(config::Dialect::Gemini) => Ok(Dialect::Gemini),
+        Ok(config::Dialect::Conversation) => Ok(Dialect::Conversation),
         Ok(config::Dialect::Unspecified) => Err(Fault::Missing),
         Err(_) => Err(value::refused(&wire.to_string(), "must be a dialect that this build speaks")),
     }
@@ -122,7 +142,7 @@ fn profile(
     pool: config::Pool,
     faults: &mut Faults,
 ) -> Option<Profile> {
-    let config::Pool { max_idle, idle_timeout, http_version } = pool;
+    let config::Pool { max_idle, idle_timeout, http_version, max_connections: _ } = pool;
     let defaults = Profile::default();
     let max_idle = max_idle.map(|max_idle| usize::try_from(max_idle).unwrap_or(usize::MAX));
     let max_idle = value::number(max_idle, defaults.max_idle, 0..=10_000, "0 to 10,000");
@@ -169,7 +189,7 @@ fn clocks(wire: config::Timeouts, faults: &mut Faults) -> (Option<Duration>, Opt
 }
 
 fn retry(wire: config::Retry, faults: &mut Faults) -> Option<Retry> {
-    let config::Retry { attempts, backoff_base, backoff_cap, statuses } = wire;
+    let config::Retry { attempts, backoff_base, backoff_cap, statuses, .. } = wire;
     let attempts = faults.take("retry.attempts", value::number(attempts, 3, 1..=10, "1 to 10"));
     let base = faults.take("retry.backoff_base", value::duration(backoff_base, Duration::from_millis(250)));
     let cap = faults.take("retry.backoff_cap", value::duration(backoff_cap, Duration::from_secs(8)));
@@ -182,7 +202,14 @@ fn retry(wire: config::Retry, faults: &mut Faults) -> Option<Retry> {
     }
     retried.sort_unstable();
     retried.dedup();
-    Some(Retry { attempts: attempts?, backoff_base: base?, backoff_cap: cap?, statuses: retried })
+    Some(Retry {
+        attempts: attempts?,
+        backoff_base: base?,
+        backoff_cap: cap?,
+        statuses: retried,
+        attempts_per_credential: None,
+        on: RetryOn::default(),
+    })
 }
 
 fn status(wire: u32) -> Result<u16, Fault> {
@@ -249,11 +276,25 @@ mod tests {
                 backoff_base: Duration::from_millis(250),
                 backoff_cap: Duration::from_secs(8),
                 statuses: vec![500, 502, 503, 504],
+                attempts_per_credential: None,
+                on: RetryOn::default(),
             },
             models: Vec::new(),
             priority: 0,
             credential_choice: CredentialChoice::LeastRecentlyUsed,
             credentials: Vec::new(),
+            callers: Callers::ClientKeys,
+            credential_source: CredentialSource::Pool,
+            credential_prefixes: Vec::new(),
+            discovery: None,
+            model_filter: ModelFilter::default(),
+            max_response_bytes: None,
+            max_connections: None,
+            ejection: Ejection::default(),
+            request_usage: true,
+            pass_openai_headers: false,
+            conversation: None,
+            probe_url: None,
         };
         assert_eq!(**runtime.providers().next().unwrap(), expected);
     }
@@ -274,12 +315,14 @@ mod tests {
                 max_idle: Some(0),
                 idle_timeout: second(6),
                 http_version: config::HttpVersion::Http2.into(),
+                max_connections: None,
             });
             p.retry = Some(config::Retry {
                 attempts: Some(1),
                 backoff_base: second(7),
                 backoff_cap: second(8),
                 statuses: vec![599, 408, 599],
+                ..config::Retry::default()
             });
             p.models = vec!["b".into(), "a".into(), "b".into()];
             p.priority = -1;
@@ -322,12 +365,18 @@ mod tests {
                 stream_idle: zero,
                 total: zero,
             });
-            p.pool = Some(config::Pool { max_idle: Some(10_001), idle_timeout: zero, http_version: 9 });
+            p.pool = Some(config::Pool {
+                max_idle: Some(10_001),
+                idle_timeout: zero,
+                http_version: 9,
+                max_connections: None,
+            });
             p.retry = Some(config::Retry {
                 attempts: Some(11),
                 backoff_base: zero,
                 backoff_cap: zero,
                 statuses: vec![500, 429, 65_536 + 500],
+                ..config::Retry::default()
             });
             p.models = vec!["ok".into(), "*".into()];
             p.credential_choice = 9;

@@ -10,7 +10,7 @@ use super::{Claims, Written, address, decode, faults::Faults, header, value};
 use crate::{
     finding::Fault,
     name::ResourceName,
-    runtime::{Profile, Route, Settings},
+    runtime::{Profile, Route, RouteTarget, Settings},
 };
 
 /// First path segments that are the gateway's own, so that no route may have them.
@@ -51,7 +51,7 @@ pub(super) fn compile(name: &ResourceName, body: &Bytes, around: &Around<'_>) ->
         let value = Route {
             id: id?,
             segment: segment?,
-            target: target?,
+            to: RouteTarget::Fixed(target?),
             profile: Arc::new(Profile { proxy, ..Profile::default() }),
             headers,
             client_key_required,
@@ -85,7 +85,15 @@ fn target(destination: Option<Destination>) -> Result<Uri, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{at, faults, route, runtime, settings};
+    use crate::{
+        fixture::{at, faults, route, runtime, settings},
+        runtime::below,
+    };
+
+    fn fixed(route: &Route) -> &Uri {
+        let RouteTarget::Fixed(target) = &route.to else { panic!("{} is universal", route.id) };
+        target
+    }
 
     #[test]
     fn a_route_answers_to_its_segment_and_appends_the_rest() {
@@ -109,9 +117,9 @@ mod tests {
             ("root", "", Some(""), "https://root.example/?"),
             ("root", "/a", None, "https://root.example/a"),
         ] {
-            assert_eq!(runtime.route(segment).unwrap().url(rest, query).unwrap(), expected);
+            assert_eq!(below(fixed(runtime.route(segment).unwrap()), rest, query).unwrap(), expected);
         }
-        assert!(found.url("/a b", None).is_err());
+        assert!(below(fixed(found), "/a b", None).is_err());
     }
 
     #[test]

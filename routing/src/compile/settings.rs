@@ -19,6 +19,10 @@ pub(super) fn compile(body: &Bytes, sources: &Sources) -> Result<Settings, Fault
         drop_headers,
         request_log,
         max_request_bytes,
+        cors: _,
+        model_filter: _,
+        log_level: _,
+        stream_keepalive: _,
     } = decode(body)?;
     let mut faults = Faults::default();
     let defaults = Settings::default();
@@ -43,6 +47,7 @@ pub(super) fn compile(body: &Bytes, sources: &Sources) -> Result<Settings, Fault
             drop_headers,
             request_log,
             max_request_bytes: max_request_bytes?,
+            ..defaults
         })
     })
 }
@@ -98,6 +103,7 @@ mod tests {
             drop_headers: vec!["x-a".parse().unwrap()],
             request_log: false,
             max_request_bytes: 1,
+            ..Settings::default()
         };
         assert_eq!(runtime.settings(), &expected);
     }

@@ -1,6 +1,9 @@
 //! A client key as a request meets it: its digest, and what it may do.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroU32, NonZeroU64},
+};
 
 use crate::{glob::Glob, name::Id};
 
@@ -19,6 +22,19 @@ pub struct ClientKey {
     pub disabled: bool,
     /// What redirects are matched against.
     pub labels: BTreeMap<String, String>,
+    /// What it may use at most, on each replica.
+    pub limits: Limits,
+}
+
+/// What a client key may use at most, on each replica; `None` = no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Requests begun in any one minute.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Tokens in any one minute, prompt and answer together.
+    pub tokens_per_minute: Option<NonZeroU64>,
+    /// Requests under way at once.
+    pub max_in_flight: Option<NonZeroU32>,
 }
 
 impl ClientKey {

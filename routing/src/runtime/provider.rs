@@ -1,11 +1,11 @@
 //! An upstream account as requests meet it: where it is, how patient one is with it, and its keys.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::Uri;
 use secrecy::SecretString;
 
-use super::{HeaderPolicy, Profile};
+use super::{Conversation, HeaderPolicy, ModelFilter, Profile};
 use crate::{endpoint::Endpoint, name::Id};
 
 /// An upstream account.
@@ -35,6 +35,30 @@ pub struct Provider {
     pub credential_choice: CredentialChoice,
     /// The keys in use. Empty = requests carry none.
     pub credentials: Vec<Arc<Credential>>,
+    /// Who may send requests here.
+    pub callers: Callers,
+    /// Whose key an attempt is made with.
+    pub credential_source: CredentialSource,
+    /// Removed from the front of a caller's own key, in order, each at most once.
+    pub credential_prefixes: Vec<Arc<str>>,
+    /// How often it is asked for its models; `None` = never.
+    pub discovery: Option<Duration>,
+    /// Which of its models are listed, by its own names.
+    pub model_filter: ModelFilter,
+    /// Largest answer in bytes; `None` = no limit.
+    pub max_response_bytes: Option<u64>,
+    /// Requests under way at once; `None` = no limit.
+    pub max_connections: Option<NonZeroU32>,
+    /// When a target is left alone for a while.
+    pub ejection: Ejection,
+    /// Whether streamed chats are asked to report their usage.
+    pub request_usage: bool,
+    /// Whether `OpenAI-Organization` and `OpenAI-Project` are passed on.
+    pub pass_openai_headers: bool,
+    /// How the upstream holds a conversation; there for [`Dialect::Conversation`] and for no other.
+    pub conversation: Option<Arc<Conversation>>,
+    /// Fetched to see whether it can be reached; `None` = there is nothing to fetch.
+    pub probe_url: Option<Uri>,
 }
 
 /// The API that an upstream speaks.
@@ -42,6 +66,49 @@ pub struct Provider {
 pub enum Dialect {
     /// OpenAI's REST API.
     OpenAi,
+    /// OpenAI's REST API on Azure, with `api-key`.
+    AzureOpenAi,
+    /// Anthropic's Messages API, with `x-api-key`.
+    Anthropic,
+    /// Gemini's OpenAI-compatible endpoint.
+    Gemini,
+    /// One message in, an answer of its own shape out.
+    Conversation,
+}
+
+/// Who may send requests to a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Whoever presents a client key.
+    ClientKeys,
+    /// Anyone.
+    Anyone,
+}
+
+/// Whose key an attempt is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// One of the provider's credentials.
+    Pool,
+    /// The caller's own, if it presents one that is no client key; else one of the provider's.
+    Client,
+}
+
+/// When a target that fails is left alone for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failures in a row after which it is; 0 = never.
+    pub failures: u32,
+    /// For how long the first time.
+    pub base: Duration,
+    /// For how long at most.
+    pub cap: Duration,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self { failures: 5, base: Duration::from_secs(10), cap: Duration::from_secs(5 * 60) }
+    }
 }
 
 /// The clocks of an attempt, but for the connect clock, which is the profile's.
@@ -68,6 +135,29 @@ pub struct Retry {
     pub backoff_cap: Duration,
     /// Upstream statuses that are tried again besides 401, 402, 403 and 429.
     pub statuses: Vec<u16>,
+    /// Failed attempts in a row after which a credential is set aside; `None` = only when it is refused.
+    pub attempts_per_credential: Option<NonZeroU32>,
+    /// Which failures are tried again at all.
+    pub on: RetryOn,
+}
+
+/// Which failures are tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryOn {
+    /// The connection could not be made.
+    pub connect_failure: bool,
+    /// The answer was 429.
+    pub rate_limit: bool,
+    /// The answer was one of [`Retry::statuses`], or broke off before it was committed.
+    pub server_error: bool,
+    /// There was no answer in time.
+    pub timeout: bool,
+}
+
+impl Default for RetryOn {
+    fn default() -> Self {
+        Self { connect_failure: true, rate_limit: true, server_error: true, timeout: true }
+    }
 }
 
 /// How a credential is picked among those that are usable.

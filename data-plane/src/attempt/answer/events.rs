@@ -65,7 +65,14 @@ impl Events {
             | Endpoint::Moderations
             | Endpoint::Rerank
             | Endpoint::ImagesGenerations
-            | Endpoint::AudioSpeech => Progress::Finished,
+            | Endpoint::ImagesEdits
+            | Endpoint::ImagesVariations
+            | Endpoint::AudioSpeech
+            | Endpoint::AudioTranscriptions
+            | Endpoint::AudioTranslations
+            | Endpoint::Messages
+            | Endpoint::MessagesCountTokens
+            | Endpoint::Realtime => Progress::Finished,
         };
         Self { source, held, endpoint, wanted, silence: Silence::new(idle), progress, over: false, broken: None }
     }

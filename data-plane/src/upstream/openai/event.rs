@@ -112,7 +112,14 @@ impl Chunk<'_> {
             | Endpoint::Moderations
             | Endpoint::Rerank
             | Endpoint::ImagesGenerations
-            | Endpoint::AudioSpeech => Kind::Meaningful,
+            | Endpoint::ImagesEdits
+            | Endpoint::ImagesVariations
+            | Endpoint::AudioSpeech
+            | Endpoint::AudioTranscriptions
+            | Endpoint::AudioTranslations
+            | Endpoint::Messages
+            | Endpoint::MessagesCountTokens
+            | Endpoint::Realtime => Kind::Meaningful,
         }
     }
 
