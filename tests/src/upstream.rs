@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
@@ -39,6 +39,7 @@ pub struct Upstream {
 #[derive(Debug, Default)]
 struct Shared {
     script: Mutex<VecDeque<Answer>>,
+    pages: Mutex<Vec<(String, Value)>>,
     exchanges: watch::Sender<Vec<Exchange>>,
     connections: watch::Sender<usize>,
 }
@@ -82,6 +83,10 @@ impl Seen {
         let value = values.next().map(|value| value.to_str().expect("the header is text"));
         assert!(values.next().is_none(), "{name} came more than once: {:?}", self.headers);
         value
+    }
+
+    fn is_call(&self) -> bool {
+        self.method != "GET"
     }
 
     /// The body as text.
@@ -143,6 +148,49 @@ impl Upstream {
         let (answer, live) = Answer::status(200).header("content-type", "text/event-stream").live();
         self.answer(answer);
         live
+    }
+
+    /// From now on a `GET` of a path that ends in `suffix` gets this, and takes nothing from the script.
+    pub fn page(&self, suffix: &str, body: Value) {
+        self.shared.pages.lock().expect("no story panics in here").push((suffix.to_owned(), body));
+    }
+
+    /// Lists these models to whoever asks for them.
+    pub fn serve_models(&self, ids: &[&str]) {
+        let data: Vec<_> =
+            ids.iter().map(|id| json!({"id": id, "object": "model", "created": 1, "owned_by": "them"})).collect();
+        self.page("/models", json!({"object": "list", "data": data}));
+    }
+
+    /// The requests so far that ask for something to be done: all but `GET`s, such as those of probes and of model lists.
+    pub fn calls(&self) -> Vec<Seen> {
+        self.seen().into_iter().filter(Seen::is_call).collect()
+    }
+
+    /// The call with this number, counted from 0, once it is there.
+    pub async fn call(&self, number: usize) -> Seen {
+        let at = self.place_of_call(number).await;
+        self.request(at).await
+    }
+
+    /// As [`Self::abandoned`], of the calls alone.
+    ///
+    /// # Panics
+    /// Where it takes longer than `limit`, or the answer ended first.
+    pub async fn call_abandoned(&self, number: usize, limit: Duration) {
+        let at = self.place_of_call(number).await;
+        self.abandoned(at, limit).await;
+    }
+
+    /// Where among all requests a call is, once it is there.
+    async fn place_of_call(&self, number: usize) -> usize {
+        let place = |all: &[Exchange]| {
+            let calls = all.iter().enumerate().filter(|(_, exchange)| exchange.seen.is_call());
+            calls.map(|(at, _)| at).nth(number)
+        };
+        let mut exchanges = self.shared.exchanges.subscribe();
+        let arrived = soon("a call at the upstream", exchanges.wait_for(|all| place(all).is_some())).await;
+        place(&arrived.expect("the upstream is running")).expect("it was waited for")
     }
 
     /// All requests so far, in the order of their arrival.

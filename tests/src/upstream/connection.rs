@@ -34,8 +34,9 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>) {
             number = all.len();
             all.push(Exchange { seen: seen.clone(), ending: Ending::UnderWay });
         });
-        let scripted = shared.script.lock().expect("no story panics in here").pop_front();
-        let ending = play(scripted.unwrap_or_else(|| default_answer(&seen)), &mut reader, &mut write).await;
+        let answer =
+            page(&shared, &seen).or_else(|| shared.script.lock().expect("no story panics in here").pop_front());
+        let ending = play(answer.unwrap_or_else(|| default_answer(&seen)), &mut reader, &mut write).await;
         let (ending, open) = match ending {
             Played::ToTheEnd => (Ending::Played, true),
             Played::Closed => (Ending::Played, false),
@@ -98,6 +99,13 @@ async fn receive(reader: &mut Reader<OwnedReadHalf>) -> io::Result<Option<Seen>>
     let mut words = first_line.split(' ').map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     Ok(Some(Seen { method, target, headers, body }))
+}
+
+fn page(shared: &Shared, seen: &Seen) -> Option<Answer> {
+    let path = seen.target.split('?').next().unwrap_or_default();
+    let pages = shared.pages.lock().expect("no story panics in here");
+    let (_, body) = pages.iter().find(|(suffix, _)| seen.method == "GET" && path.ends_with(suffix))?;
+    Some(Answer::json(200, body))
 }
 
 fn default_answer(seen: &Seen) -> Answer {
