@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use secrecy::SecretString;
 use signalbox_routing::{
-    AnswerModel, Credential, CredentialChoice, Dialect, Endpoint, HeaderPolicy, HttpVersion, Id, Plan, Profile,
-    Provider, Retry, SecretSource, Target, Timeouts,
+    AnswerModel, Callers, Credential, CredentialChoice, CredentialSource, Dialect, Ejection, Endpoint, HeaderPolicy,
+    HttpVersion, Id, ModelFilter, Plan, Profile, Provider, Retry, RetryOn, SecretSource, Target, Timeouts,
 };
 use tokio::time::Instant;
 
@@ -52,11 +52,25 @@ pub(crate) fn provider(id: &str, address: SocketAddr, keys: &[&str]) -> Provider
             backoff_base: Duration::from_millis(1),
             backoff_cap: Duration::from_millis(2),
             statuses: vec![500, 502, 503, 504],
+            attempts_per_credential: None,
+            on: RetryOn::default(),
         },
         models: Vec::new(),
         priority: 0,
         credential_choice: CredentialChoice::LeastRecentlyUsed,
         credentials: keys.iter().map(|key| Arc::new(credential(id, key))).collect(),
+        callers: Callers::ClientKeys,
+        credential_source: CredentialSource::Pool,
+        credential_prefixes: Vec::new(),
+        discovery: None,
+        model_filter: ModelFilter::default(),
+        max_response_bytes: None,
+        max_connections: None,
+        ejection: Ejection::default(),
+        request_usage: true,
+        pass_openai_headers: false,
+        conversation: None,
+        probe_url: None,
     }
 }
 

@@ -38,6 +38,8 @@ impl Verdict {
 mod tests {
     use std::time::Duration;
 
+    use signalbox_routing::RetryOn;
+
     use super::*;
 
     #[test]
@@ -47,6 +49,8 @@ mod tests {
             backoff_base: Duration::ZERO,
             backoff_cap: Duration::ZERO,
             statuses: statuses.to_vec(),
+            attempts_per_credential: None,
+            on: RetryOn::default(),
         };
         let usual = retry(&[500, 502, 503, 504]);
         for (codes, verdict) in [
