@@ -14,6 +14,7 @@ use crate::{
     headers::{self, X_STAINLESS_READ_TIMEOUT},
     http::Asked,
     reply::{self, Reply},
+    upstream::Payload,
 };
 
 pub(crate) mod envelope;
@@ -43,8 +44,8 @@ pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Ex
     let caller = asked.caller(exchange)?;
     check_media(&asked.head.headers)?;
     let (head, body, snapshot) = asked.body()?;
-    let body = body.collect().await?;
-    let Envelope { model, model_span, stream } = Envelope::parse(&body)?;
+    let text = body.collect().await?;
+    let Envelope { model, model_span, stream } = Envelope::parse(&text)?;
     let requested_model: Arc<str> = model.into();
     exchange.record.model = Some(Arc::clone(&requested_model));
     exchange.record.stream = stream;
@@ -53,7 +54,8 @@ pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Ex
     let plan = snapshot.runtime.plan(&request)?;
     let deadline = deadline(&head.headers, exchange.record.started);
     let (method, query, headers) = cleaned(head);
-    let call = Call { endpoint, method, query, headers, body, model_span, stream, requested_model, deadline };
+    let body = Payload::Json { text, model_span };
+    let call = Call { endpoint, method, query, headers, body, stream, requested_model, deadline };
     let won = attempt::run(&snapshot.upstreams, plan, call, &mut exchange.record.trail).await?;
     Ok(reply::of_won(won))
 }

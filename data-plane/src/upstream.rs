@@ -17,11 +17,13 @@ use crate::{
 mod call;
 mod client;
 mod openai;
+mod payload;
 mod secret;
 
 pub(crate) use call::Call;
 pub(crate) use client::{Client, Transport};
 pub(crate) use openai::{Event, Kind, clean_answer, request};
+pub(crate) use payload::Payload;
 
 /// Everything that the requests of one revision go out through.
 #[derive(Debug, Default)]

@@ -13,7 +13,10 @@ use signalbox_routing::{
 use tokio::time::Instant;
 
 use super::{Answer, Broken, Call, Failed, Trail, Won, run};
-use crate::{splice, upstream::Upstreams};
+use crate::{
+    splice,
+    upstream::{Payload, Upstreams},
+};
 
 mod cancel;
 mod credentials;
@@ -139,14 +142,13 @@ impl Scene {
 
 /// A plain chat request.
 pub(crate) fn chat() -> Call {
-    let body = Bytes::from_static(br#"{"messages":[],"model":"asked","x":[1, 2.50]}"#);
+    let text = Bytes::from_static(br#"{"messages":[],"model":"asked","x":[1, 2.50]}"#);
     Call {
         endpoint: Endpoint::ChatCompletions,
         method: Method::POST,
         query: None,
         headers: HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]),
-        model_span: splice::find_model(&body).unwrap(),
-        body,
+        body: Payload::Json { model_span: splice::find_model(&text).unwrap(), text },
         stream: false,
         requested_model: "asked".into(),
         deadline: None,

@@ -1,11 +1,12 @@
 //! A request as it may go to any of its targets: what a client asked for, cleaned, and nothing of who asked.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, Method};
 use signalbox_routing::Endpoint;
 use tokio::time::Instant;
+
+use super::Payload;
 
 /// A request as it may go to any of its targets.
 #[derive(Debug)]
@@ -19,9 +20,7 @@ pub(crate) struct Call {
     /// The client's headers, cleaned for a provider.
     pub(crate) headers: HeaderMap,
     /// The body, as the client sent it.
-    pub(crate) body: Bytes,
-    /// Where the value of `model` is in the body, quotes included.
-    pub(crate) model_span: Range<usize>,
+    pub(crate) body: Payload,
     /// Whether a stream is asked for.
     pub(crate) stream: bool,
     /// The model that the client asked for.

@@ -17,7 +17,8 @@ async fn the_body_goes_on_byte_for_byte_but_for_the_model() {
     for (sent, expected) in [(r#""asked""#, r#""only-model""#), (r#""only-model""#, r#""only-model""#)] {
         let sent = Bytes::from(body(sent));
         assert!(sent.len() > 100_000);
-        let call = Call { model_span: splice::find_model(&sent).unwrap(), body: sent, ..chat() };
+        let payload = Payload::Json { model_span: splice::find_model(&sent).unwrap(), text: sent };
+        let call = Call { body: payload, ..chat() };
         scene.win(call).await;
         let seen = upstream.seen().pop().unwrap();
         assert!(seen.body == body(expected).into_bytes(), "the body differs");
