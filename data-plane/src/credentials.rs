@@ -9,11 +9,10 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderValue;
 use signalbox_routing::{Credential, CredentialChoice};
 use tokio::time::Instant;
 
-use crate::redact::Mask;
+use crate::{redact::Mask, upstream::Key};
 
 mod choice;
 mod pace;
@@ -41,8 +40,8 @@ pub(crate) struct Pool {
 pub(crate) struct Member {
     /// What is configured.
     pub(crate) credential: Arc<Credential>,
-    /// The header that carries it, marked sensitive.
-    pub(crate) header: HeaderValue,
+    /// The header that carries it.
+    pub(crate) key: Key,
     /// Takes it out where it must not be.
     pub(crate) mask: Mask,
 }
@@ -148,8 +147,8 @@ impl Lease {
     }
 
     /// The header that carries the key.
-    pub(crate) fn header(&self) -> &HeaderValue {
-        &self.member.header
+    pub(crate) fn key(&self) -> &Key {
+        &self.member.key
     }
 
     /// What takes the key out where it must not be.

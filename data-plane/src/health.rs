@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header::AUTHORIZATION};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use serde::Serialize;
 use signalbox_routing::{Position, Provider};
 use tokio::{
@@ -15,7 +15,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{headers, http::Door, live::Snapshot, upstream::Upstreams};
+use crate::{
+    credentials::Lease,
+    http::Door,
+    live::Snapshot,
+    upstream::{self, Upstreams},
+};
 
 /// How long the result of a probe is good for.
 const CACHED: Duration = Duration::from_secs(30);
@@ -151,11 +156,8 @@ async fn probe_all(snapshot: &Snapshot) -> Reachable {
 async fn is_reachable(provider: &Provider, upstreams: &Upstreams) -> bool {
     let (Some(client), Some(url)) = (upstreams.client(&provider.profile), models_url(provider)) else { return false };
     let mut sent = HeaderMap::new();
-    headers::apply(&provider.headers, &mut sent);
-    let lease = upstreams.pool(&provider.id).map(|pool| pool.take(Instant::now(), &[]));
-    if let Some(Ok(lease)) = &lease {
-        sent.insert(AUTHORIZATION, HeaderValue::clone(lease.header()));
-    }
+    let lease = upstreams.pool(&provider.id).and_then(|pool| pool.take(Instant::now(), &[]).ok());
+    upstream::address(&mut sent, provider, lease.as_ref().map(Lease::key));
     let mut request = Request::new(reqwest::Body::default());
     *request.uri_mut() = url;
     *request.headers_mut() = sent;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
-use signalbox_routing::{Credential, Id, Profile, Provider, ResourceName, Route, Runtime};
+use signalbox_routing::{Credential, Dialect, Id, Profile, Provider, ResourceName, Route, Runtime};
 
 use crate::{
     credentials::{Member, Pool},
@@ -16,12 +16,16 @@ use crate::{
 
 mod call;
 mod client;
+mod head;
+mod key;
 mod openai;
 mod payload;
 mod secret;
 
 pub(crate) use call::Call;
 pub(crate) use client::{Client, Transport};
+pub(crate) use head::address;
+pub(crate) use key::Key;
 pub(crate) use openai::{Event, Kind, clean_answer, request};
 pub(crate) use payload::Payload;
 
@@ -121,7 +125,7 @@ impl Upstreams {
         }
         let mut members = Vec::with_capacity(provider.credentials.len());
         for credential in &provider.credentials {
-            match member(credential) {
+            match member(provider.dialect, credential) {
                 Ok(member) => members.push(Arc::new(member)),
                 Err(cause) => {
                     unusable.push(Unusable { name: ResourceName::credential(&provider.id, &credential.id), cause });
@@ -135,11 +139,11 @@ impl Upstreams {
 }
 
 /// A key that can be sent: read once, its header and its mask made once.
-fn member(credential: &Arc<Credential>) -> Result<Member, UnusableCause> {
+fn member(dialect: Dialect, credential: &Arc<Credential>) -> Result<Member, UnusableCause> {
     let secret = secret::read(&credential.source)?;
-    let header = openai::authorization(&secret).map_err(|_| UnusableCause::Header)?;
+    let key = Key::new(dialect, &secret).map_err(|_| UnusableCause::Header)?;
     let mask = Mask::new(secret.expose_secret());
-    Ok(Member { credential: Arc::clone(credential), header, mask })
+    Ok(Member { credential: Arc::clone(credential), key, mask })
 }
 
 #[cfg(test)]

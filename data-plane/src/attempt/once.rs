@@ -52,7 +52,7 @@ impl Once<'_> {
     }
 
     async fn send(&self) -> Result<Response<Body>, Loss> {
-        let key = self.lease.as_ref().map(Lease::header);
+        let key = self.lease.as_ref().map(Lease::key);
         let request = upstream::request(self.call, self.target, key)
             .map_err(|error| Cause::Unsendable(Unsendable::Url(error)).then(Next::OtherTarget))?;
         let limit = self.target.provider.timeouts.response_header;

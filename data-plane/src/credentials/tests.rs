@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use signalbox_routing::{Id, SecretSource};
+use secrecy::SecretString;
+use signalbox_routing::{Dialect, Id, SecretSource};
 
 use super::*;
 
@@ -21,7 +22,7 @@ fn member(id: &str, weight: u32, max_in_flight: Option<u32>) -> Arc<Member> {
     };
     Arc::new(Member {
         credential: Arc::new(credential),
-        header: HeaderValue::from_static("unused"),
+        key: Key::new(Dialect::OpenAi, &SecretString::from("unused")).unwrap(),
         mask: Mask::default(),
     })
 }
@@ -174,7 +175,7 @@ fn what_is_known_outlives_a_revision_but_not_a_new_version() {
     let in_flight = take(&before, now);
     let limited = Arc::new(Member {
         credential: Arc::new(Credential { max_in_flight: Some(1), ..(*in_flight.member.credential).clone() }),
-        header: in_flight.member.header.clone(),
+        key: in_flight.member.key.clone(),
         mask: in_flight.member.mask.clone(),
     });
 

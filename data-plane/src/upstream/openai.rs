@@ -1,46 +1,28 @@
 //! OpenAI's REST API as an upstream speaks it: how a request is written and an answer's header and events are read. It sends
 //! nothing and decides nothing.
 
-use http::{
-    HeaderMap, HeaderValue, Request, Uri,
-    header::{AUTHORIZATION, CONTENT_LENGTH, InvalidHeaderValue, SERVER},
-};
+use http::{HeaderMap, Request, Uri, header::SERVER};
 use reqwest::Body;
-use secrecy::{ExposeSecret as _, SecretString};
 use signalbox_routing::Target;
-use zeroize::Zeroizing;
 
-use super::Call;
+use super::{Call, Key, head};
 use crate::headers;
 
 mod event;
 
 pub(crate) use event::{Event, Kind};
 
-/// The header that carries a key, marked sensitive.
-pub(super) fn authorization(secret: &SecretString) -> Result<HeaderValue, InvalidHeaderValue> {
-    let text = Zeroizing::new(format!("Bearer {}", secret.expose_secret()));
-    let mut value = HeaderValue::from_str(&text)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 /// Writes the request for one target.
 ///
 /// # Errors
 /// Where the query cannot be put into the target's URL.
-pub(crate) fn request(call: &Call, target: &Target, key: Option<&HeaderValue>) -> http::Result<Request<Body>> {
+pub(crate) fn request(call: &Call, target: &Target, key: Option<&Key>) -> http::Result<Request<Body>> {
     let mut request = Request::builder()
         .method(call.method.clone())
         .uri(uri(target, call.query.as_deref())?)
         .body(call.body.naming(&target.model))?;
     let mut headers = call.headers.clone();
-    headers::apply(&target.provider.headers, &mut headers);
-    // The body's own length is stated, whatever a configured header says.
-    headers.remove(CONTENT_LENGTH);
-    if let Some(key) = key {
-        headers.insert(AUTHORIZATION, key.clone());
-    }
+    head::address(&mut headers, &target.provider, key);
     *request.headers_mut() = headers;
     Ok(request)
 }
