@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Request, StatusCode};
 use serde::Serialize;
 use signalbox_routing::{Position, Provider};
 use tokio::{
@@ -154,28 +154,18 @@ async fn probe_all(snapshot: &Snapshot) -> Reachable {
 
 /// Whether a provider lists its models, which no provider charges for. Any answer will do that is not about our key or its own failure.
 async fn is_reachable(provider: &Provider, upstreams: &Upstreams) -> bool {
-    let (Some(client), Some(url)) = (upstreams.client(&provider.profile), models_url(provider)) else { return false };
+    let Some(client) = upstreams.client(&provider.profile) else { return false };
     let mut sent = HeaderMap::new();
     let lease = upstreams.pool(&provider.id).and_then(|pool| pool.take(Instant::now(), &[]).ok());
     upstream::address(&mut sent, provider, lease.as_ref().map(Lease::key));
     let mut request = Request::new(reqwest::Body::default());
-    *request.uri_mut() = url;
+    *request.uri_mut() = provider.probe_url.clone();
     *request.headers_mut() = sent;
     client.send(request).await.is_ok_and(|answer| answers(answer.status()))
 }
 
 fn answers(status: StatusCode) -> bool {
     !status.is_server_error() && status != StatusCode::UNAUTHORIZED && status != StatusCode::FORBIDDEN
-}
-
-/// Where a provider lists its models, beside the endpoint that is known of it. Where that has a URL of its own kind, it is asked
-/// itself: to read it costs nothing either.
-fn models_url(provider: &Provider) -> Option<Uri> {
-    let (endpoint, url) = provider.urls.iter().next()?;
-    let Some(root) = url.path().strip_suffix(endpoint.path()) else { return Some(url.clone()) };
-    let mut parts = url.clone().into_parts();
-    parts.path_and_query = Some(format!("{root}/models").parse().ok()?);
-    Uri::from_parts(parts).ok()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::{
 mod address;
 mod chain;
 mod client_key;
+mod cors;
 mod credential;
 mod faults;
 mod header;
@@ -24,6 +25,7 @@ mod redirect;
 mod route;
 mod settings;
 mod traffic;
+mod universal;
 mod value;
 
 use faults::Faults;

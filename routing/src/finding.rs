@@ -53,6 +53,20 @@ pub enum Fault {
         /// The rule.
         rule: &'static str,
     },
+    /// Not a regular expression that can be used.
+    #[error("`{text}` is no regular expression that can be used: {cause}")]
+    Expression {
+        /// What was given.
+        text: String,
+        /// What the parser says.
+        cause: String,
+    },
+    /// A template that is not JSON.
+    #[error("is not JSON: {0}")]
+    Json(String),
+    /// It says something about what the resource, as it is otherwise, does not have.
+    #[error("has no meaning here: {0}")]
+    Meaningless(&'static str),
     /// It refers to something that is not there.
     #[error("`{0}` does not exist")]
     Dangling(ResourceName),
@@ -77,6 +91,9 @@ impl Fault {
             Self::Header(_) => "INVALID_HEADER",
             Self::OutOfRange(_) => "OUT_OF_RANGE",
             Self::Text { .. } => "INVALID_TEXT",
+            Self::Expression { .. } => "INVALID_EXPRESSION",
+            Self::Json(_) => "INVALID_JSON",
+            Self::Meaningless(_) => "MEANINGLESS",
             Self::Dangling(_) => "DANGLING_REFERENCE",
             Self::Taken(_) => "ALREADY_TAKEN",
             Self::Loop(_) => "LOOP",

@@ -173,7 +173,7 @@ proptest! {
             prop_assert!(runtime.model(key, &model).is_some());
             for target in std::iter::once(&plan.first).chain(&plan.rest) {
                 prop_assert!(runtime.providers().any(|provider| *provider == target.provider));
-                prop_assert_eq!(target.provider.urls.get(&endpoint), Some(&target.url));
+                prop_assert_eq!(target.provider.url(endpoint, &target.model), Some(target.url.clone()));
             }
         }
         for model in runtime.models(None) {

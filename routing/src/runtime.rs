@@ -11,6 +11,7 @@ mod conversation;
 mod cors;
 mod filter;
 mod header;
+mod place;
 mod profile;
 mod provider;
 mod redirect;
@@ -21,6 +22,7 @@ pub use conversation::{Conversation, Create};
 pub use cors::Cors;
 pub use filter::ModelFilter;
 pub use header::{ConfiguredHeader, HeaderPolicy};
+pub use place::Place;
 pub use profile::{HttpVersion, Profile, Proxy};
 pub use provider::{
     Callers, Credential, CredentialChoice, CredentialSource, Dialect, Ejection, Provider, Retry, RetryOn, SecretSource,

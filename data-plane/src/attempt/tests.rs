@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use secrecy::SecretString;
 use signalbox_routing::{
     AnswerModel, Callers, Credential, CredentialChoice, CredentialSource, Dialect, Ejection, Endpoint, HeaderPolicy,
-    HttpVersion, Id, ModelFilter, Plan, Profile, Provider, Retry, RetryOn, SecretSource, Target, Timeouts,
+    HttpVersion, Id, ModelFilter, Place, Plan, Profile, Provider, Retry, RetryOn, SecretSource, Target, Timeouts,
 };
 use tokio::time::Instant;
 
@@ -30,11 +30,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A provider at an address, with these keys, and small back-offs.
 pub(crate) fn provider(id: &str, address: SocketAddr, keys: &[&str]) -> Provider {
-    let url = |endpoint: Endpoint| (endpoint, format!("http://{address}/v1{}", endpoint.path()).parse().unwrap());
+    let root = format!("http://{address}/v1");
+    let place = |endpoint: Endpoint| (endpoint, Place::Fixed(format!("{root}{}", endpoint.path()).parse().unwrap()));
     Provider {
         id: Id::parse(id).unwrap(),
         dialect: Dialect::OpenAi,
-        urls: Endpoint::ALL.into_iter().map(url).collect::<BTreeMap<_, _>>(),
+        places: Endpoint::ALL.into_iter().map(place).collect::<BTreeMap<_, _>>(),
+        root: Some(root.parse().unwrap()),
         prefix: id.into(),
         profile: Arc::new(Profile {
             proxy: None,
@@ -73,7 +75,7 @@ pub(crate) fn provider(id: &str, address: SocketAddr, keys: &[&str]) -> Provider
         request_usage: true,
         pass_openai_headers: false,
         conversation: None,
-        probe_url: None,
+        probe_url: format!("{root}/models").parse().unwrap(),
     }
 }
 
@@ -103,7 +105,7 @@ impl Scene {
         let (upstreams, unusable) = Upstreams::gather(providers.iter(), [].iter(), None);
         assert!(unusable.is_empty(), "{unusable:?}");
         let mut targets = providers.into_iter().map(|provider| Target {
-            url: provider.urls[&Endpoint::ChatCompletions].clone(),
+            url: provider.url(Endpoint::ChatCompletions, "m").unwrap(),
             model: format!("{}-model", provider.id).into(),
             provider,
         });
@@ -124,7 +126,7 @@ impl Scene {
 
     fn at(mut self, endpoint: Endpoint) -> Self {
         for target in [&mut self.plan.first].into_iter().chain(&mut self.plan.rest) {
-            target.url = target.provider.urls[&endpoint].clone();
+            target.url = target.provider.url(endpoint, &target.model).unwrap();
         }
         self
     }

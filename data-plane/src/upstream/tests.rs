@@ -19,7 +19,7 @@ fn gather(provider: Provider, previous: Option<&Upstreams>) -> (Arc<Provider>, U
 }
 
 async fn call(upstreams: &Upstreams, provider: &Arc<Provider>) {
-    let url = provider.urls[&Endpoint::ChatCompletions].clone();
+    let url = provider.url(Endpoint::ChatCompletions, "m").unwrap();
     let first = Target { provider: Arc::clone(provider), url, model: "m".into() };
     let plan = Plan { first, rest: Vec::new(), answer_model: AnswerModel::Served, attempts: 1 };
     let won = run(upstreams, plan, chat(), &mut Trail::default()).await.expect("an answer is won");

@@ -1,6 +1,6 @@
 //! Client keys from the wire, one by one: they refer to nothing, and nothing but a digest can be disputed between them.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, num::NonZeroU64, sync::Arc};
 
 use signalbox_proto::config::v1 as config;
 
@@ -47,7 +47,7 @@ fn insert(keys: &mut Keys, key: ClientKey) -> Result<(), Faults> {
 
 fn compile(resource: &Resource) -> Result<ClientKey, Faults> {
     supported(resource)?;
-    let config::ClientKey { id, sha256, allowed_models, expire_time, disabled, labels, limits: _ } =
+    let config::ClientKey { id, sha256, allowed_models, expire_time, disabled, labels, limits } =
         decode(&resource.body)?;
     let mut faults = Faults::default();
     let id = faults.take("id", value::own_id(&id, &resource.name));
@@ -65,16 +65,24 @@ fn compile(resource: &Resource) -> Result<ClientKey, Faults> {
         .collect();
     let expires_at_ms = expire_time.and_then(|time| faults.take("expire_time", value::moment(time)));
     value::labels("labels", &labels, &mut faults);
+    let limits = self::limits(limits.unwrap_or_default(), &mut faults);
     faults.finish(|| {
-        Some(ClientKey {
-            id: id?,
-            sha256: sha256?,
-            allowed_models,
-            expires_at_ms,
-            disabled,
-            labels,
-            limits: Limits::default(),
-        })
+        Some(ClientKey { id: id?, sha256: sha256?, allowed_models, expires_at_ms, disabled, labels, limits: limits? })
+    })
+}
+
+fn limits(wire: config::Limits, faults: &mut Faults) -> Option<Limits> {
+    let config::Limits { requests_per_minute, tokens_per_minute, max_in_flight } = wire;
+    let requests = value::limit(requests_per_minute, u32::MAX, "1 or more");
+    let requests_per_minute = faults.take("limits.requests_per_minute", requests);
+    let tokens = tokens_per_minute.map(|tokens| NonZeroU64::new(tokens).ok_or(Fault::OutOfRange("1 or more")));
+    let tokens_per_minute = faults.take("limits.tokens_per_minute", tokens.transpose());
+    let in_flight = value::limit(max_in_flight, u32::MAX, "1 or more");
+    let max_in_flight = faults.take("limits.max_in_flight", in_flight);
+    Some(Limits {
+        requests_per_minute: requests_per_minute?,
+        tokens_per_minute: tokens_per_minute?,
+        max_in_flight: max_in_flight?,
     })
 }
 

@@ -87,7 +87,8 @@ fn configured(
     Some((name?, value?, overwrite))
 }
 
-fn settable(text: &str) -> Result<HeaderName, Fault> {
+/// The name of a header that may be set.
+pub(super) fn settable(text: &str) -> Result<HeaderName, Fault> {
     let name = name(text)?;
     if NEVER_SET.contains(&name.as_str()) {
         return Err(Fault::Header("the gateway itself decides on headers of the connection and the framing"));
@@ -99,7 +100,8 @@ fn name(text: &str) -> Result<HeaderName, Fault> {
     text.parse().map_err(|_| Fault::Header("a name is made of letters, digits and !#$%&'*+-.^_`|~"))
 }
 
-fn value(text: &str) -> Result<HeaderValue, Fault> {
+/// What a header can carry.
+pub(super) fn value(text: &str) -> Result<HeaderValue, Fault> {
     let value = HeaderValue::from_str(text).ok().filter(|_| text.is_ascii() && text.trim() == text);
     value.ok_or(Fault::Header("a value is visible ASCII on one line, without white space around it"))
 }
@@ -109,7 +111,8 @@ mod tests {
     use super::*;
     use crate::fixture::{faults, provider, route, runtime, settings};
 
-    fn value(text: &str, overwrite: Option<bool>) -> config::HeaderValue {
+    /// What a header can carry.
+    pub(super) fn value(text: &str, overwrite: Option<bool>) -> config::HeaderValue {
         config::HeaderValue { content: Some(Content::Value(text.to_owned())), overwrite }
     }
 

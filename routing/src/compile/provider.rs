@@ -7,96 +7,98 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Uri;
 use signalbox_proto::config::v1 as config;
 
 use super::{Claims, Written, address, decode, faults::Faults, header, value};
 use crate::{
-    endpoint::Endpoint,
     finding::Fault,
-    name::ResourceName,
-    runtime::{
-        Callers, CredentialChoice, CredentialSource, Dialect, Ejection, HttpVersion, ModelFilter, Profile, Provider,
-        Proxy, Retry, RetryOn, Settings, Timeouts,
-    },
+    name::{Id, ResourceName},
+    runtime::{Callers, CredentialChoice, CredentialSource, Dialect, Provider, Settings},
 };
+
+mod conversation;
+mod patience;
+mod place;
 
 /// Most models in a fixed list.
 const MAX_MODELS: usize = 10_000;
 
-/// Statuses that may be tried again besides those that always are: what a busy or broken upstream answers. Any other says that
-/// the request itself is at fault.
-const RETRIED: [u16; 3] = [408, 409, 425];
+/// Most prefixes that are removed from a caller's own key.
+const MAX_CREDENTIAL_PREFIXES: usize = 16;
+
+/// How often a provider is asked for its models: by default, at most and at least.
+const EVERY: Duration = Duration::from_secs(10 * 60);
+const OFTEN: Duration = Duration::from_secs(10);
+const SELDOM: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a provider stands among.
 pub(super) struct Around<'a> {
     pub(super) settings: &'a Settings,
     pub(super) prefixes: &'a Claims<Arc<str>>,
+    /// The providers in use before.
+    pub(super) previous: &'a BTreeMap<Id, Arc<Provider>>,
 }
 
 pub(super) fn compile(name: &ResourceName, body: &Bytes, around: &Around<'_>) -> Result<Written<Provider>, Faults> {
-    let config::Provider {
-        id,
-        dialect,
-        base_url,
-        chat_url,
-        model_prefix,
-        headers,
-        drop_headers,
-        forward_proxy,
-        timeouts,
-        pool,
-        retry,
-        models,
-        priority,
-        credential_choice,
-        disabled,
-        ..
-    } = decode(body)?;
+    let wire: config::Provider = decode(body)?;
     let mut faults = Faults::default();
     let settings = around.settings;
-    let id = faults.take("id", value::own_id(&id, name));
-    let dialect = faults.take("dialect", self::dialect(dialect));
-    let urls = urls(&base_url, &chat_url, &mut faults);
-    let prefix = faults.take("model_prefix", prefix(&model_prefix, around.prefixes));
-    let headers = header::policy(headers, &drop_headers, settings.overwrite_headers, settings, &mut faults);
-    let proxy = match forward_proxy {
+    let id = faults.take("id", value::own_id(&wire.id, name));
+    let dialect = faults.take("dialect", dialect(wire.dialect));
+    let at = place::compile(dialect, &wire, &mut faults);
+    let prefix = faults.take("model_prefix", prefix(&wire.model_prefix, around.prefixes));
+    let headers = header::policy(wire.headers, &wire.drop_headers, settings.overwrite_headers, settings, &mut faults);
+    let proxy = match wire.forward_proxy {
         Some(own) => address::proxy(own, &mut faults),
         None => settings.forward_proxy.clone(),
     };
-    let (connect, timeouts) = clocks(timeouts.unwrap_or_default(), &mut faults);
-    let profile = profile(proxy, connect, pool.unwrap_or_default(), &mut faults);
-    let retry = self::retry(retry.unwrap_or_default(), &mut faults);
-    let models = self::models(&models, &mut faults);
-    let credential_choice = faults.take("credential_choice", choice(credential_choice));
+    let (connect, timeouts) = patience::clocks(wire.timeouts.unwrap_or_default(), &mut faults);
+    let max_connections = patience::max_connections(wire.pool.as_ref(), &mut faults);
+    let profile = patience::profile(proxy, connect, wire.pool.unwrap_or_default(), &mut faults);
+    let retry = patience::retry(wire.retry.unwrap_or_default(), &mut faults);
+    let ejection = patience::ejection(wire.ejection.unwrap_or_default(), &mut faults);
+    let models = models(&wire.models, &mut faults);
+    let credential_choice = faults.take("credential_choice", choice(wire.credential_choice));
+    let callers = faults.take("callers", callers(wire.callers));
+    let credential_source = faults.take("credential_source", source(wire.credential_source));
+    let credential_prefixes = credential_prefixes(&wire.credential_prefixes, &mut faults);
+    let discovery = discovery(dialect, &wire.base_url, wire.discovery, &mut faults);
+    let known = id.as_ref().and_then(|id| around.previous.get(id)).map(|known| &known.model_filter);
+    let model_filter = value::filter("model_filter", &wire.model_filter, known, &mut faults);
+    let max_response_bytes =
+        wire.max_response_bytes.map(|limit| value::number(Some(limit), 1, 1..=u64::MAX, "1 byte or more"));
+    let max_response_bytes = max_response_bytes.and_then(|limit| faults.take("max_response_bytes", limit));
+    let conversation = conversation::compile(dialect, wire.conversation, &mut faults);
     faults.finish(|| {
+        let place::Places { places, root, probe_url } = at?;
         let value = Provider {
             id: id?,
             dialect: dialect?,
-            urls,
+            places,
+            root,
             prefix: prefix?,
             profile: Arc::new(profile?),
             headers,
             timeouts: timeouts?,
             retry: retry?,
             models,
-            priority,
+            priority: wire.priority,
             credential_choice: credential_choice?,
             credentials: Vec::new(),
-            callers: Callers::ClientKeys,
-            credential_source: CredentialSource::Pool,
-            credential_prefixes: Vec::new(),
-            discovery: None,
-            model_filter: ModelFilter::default(),
-            max_response_bytes: None,
-            max_connections: None,
-            ejection: Ejection::default(),
-            request_usage: true,
-            pass_openai_headers: false,
-            conversation: None,
-            probe_url: None,
+            callers: callers?,
+            credential_source: credential_source?,
+            credential_prefixes,
+            discovery,
+            model_filter,
+            max_response_bytes,
+            max_connections,
+            ejection: ejection?,
+            request_usage: wire.request_usage.unwrap_or(true),
+            pass_openai_headers: wire.pass_openai_headers,
+            conversation,
+            probe_url,
         };
-        Some(Written { value, disabled })
+        Some(Written { value, disabled: wire.disabled })
     })
 }
 
@@ -112,109 +114,9 @@ fn dialect(wire: i32) -> Result<Dialect, Fault> {
     }
 }
 
-/// Where each endpoint is that can be reached.
-fn urls(base_url: &str, chat_url: &str, faults: &mut Faults) -> BTreeMap<Endpoint, Uri> {
-    let mut urls = BTreeMap::new();
-    if base_url.is_empty() && chat_url.is_empty() {
-        faults.add("base_url", Fault::Missing);
-    }
-    if !base_url.is_empty() {
-        let all = address::root(base_url).and_then(|root| {
-            Endpoint::ALL.into_iter().map(|endpoint| Ok((endpoint, address::join(&root, endpoint.path())?))).collect()
-        });
-        urls = faults.take("base_url", all).unwrap_or_default();
-    }
-    if !chat_url.is_empty() {
-        let chat = faults.take("chat_url", address::whole(chat_url));
-        urls.extend(chat.map(|url| (Endpoint::ChatCompletions, url)));
-    }
-    urls
-}
-
 fn prefix(text: &str, taken: &Claims<Arc<str>>) -> Result<Arc<str>, Fault> {
     let prefix = value::prefix(text)?;
     taken.get(&prefix).map_or(Ok(prefix), |holder| Err(Fault::Taken(holder.clone())))
-}
-
-fn profile(
-    proxy: Option<Proxy>,
-    connect_timeout: Option<Duration>,
-    pool: config::Pool,
-    faults: &mut Faults,
-) -> Option<Profile> {
-    let config::Pool { max_idle, idle_timeout, http_version, max_connections: _ } = pool;
-    let defaults = Profile::default();
-    let max_idle = max_idle.map(|max_idle| usize::try_from(max_idle).unwrap_or(usize::MAX));
-    let max_idle = value::number(max_idle, defaults.max_idle, 0..=10_000, "0 to 10,000");
-    let max_idle = faults.take("pool.max_idle", max_idle);
-    let idle_timeout = faults.take("pool.idle_timeout", value::duration(idle_timeout, defaults.idle_timeout));
-    let http_version = faults.take("pool.http_version", self::http_version(http_version));
-    Some(Profile {
-        proxy,
-        connect_timeout: connect_timeout?,
-        max_idle: max_idle?,
-        idle_timeout: idle_timeout?,
-        http_version: http_version?,
-    })
-}
-
-fn http_version(wire: i32) -> Result<HttpVersion, Fault> {
-    match config::HttpVersion::try_from(wire) {
-        Ok(config::HttpVersion::Unspecified) => Ok(HttpVersion::Negotiated),
-        Ok(config::HttpVersion::Http1) => Ok(HttpVersion::Http1),
-        Ok(config::HttpVersion::Http2) => Ok(HttpVersion::Http2),
-        Err(_) => Err(value::refused(&wire.to_string(), "must be an HTTP version that this build speaks")),
-    }
-}
-
-/// The connect clock, which belongs to the profile, and the others.
-fn clocks(wire: config::Timeouts, faults: &mut Faults) -> (Option<Duration>, Option<Timeouts>) {
-    let config::Timeouts { connect, response_header, first_event, stream_idle, total } = wire;
-    let mut clock =
-        |field: &str, wire, default| faults.take(format_args!("timeouts.{field}"), value::duration(wire, default));
-    let connect = clock("connect", connect, Profile::default().connect_timeout);
-    let response_header = clock("response_header", response_header, Duration::from_secs(60));
-    let first_event = clock("first_event", first_event, Duration::from_secs(120));
-    let stream_idle = clock("stream_idle", stream_idle, Duration::from_secs(300));
-    let total = clock("total", total, Duration::from_secs(600));
-    let timeouts = || {
-        Some(Timeouts {
-            response_header: response_header?,
-            first_event: first_event?,
-            stream_idle: stream_idle?,
-            total: total?,
-        })
-    };
-    (connect, timeouts())
-}
-
-fn retry(wire: config::Retry, faults: &mut Faults) -> Option<Retry> {
-    let config::Retry { attempts, backoff_base, backoff_cap, statuses, .. } = wire;
-    let attempts = faults.take("retry.attempts", value::number(attempts, 3, 1..=10, "1 to 10"));
-    let base = faults.take("retry.backoff_base", value::duration(backoff_base, Duration::from_millis(250)));
-    let cap = faults.take("retry.backoff_cap", value::duration(backoff_cap, Duration::from_secs(8)));
-    let mut retried: Vec<u16> = Vec::new();
-    for (at, status) in statuses.into_iter().enumerate() {
-        retried.extend(faults.take(format_args!("retry.statuses[{at}]"), self::status(status)));
-    }
-    if retried.is_empty() {
-        retried.extend([500, 502, 503, 504]);
-    }
-    retried.sort_unstable();
-    retried.dedup();
-    Some(Retry {
-        attempts: attempts?,
-        backoff_base: base?,
-        backoff_cap: cap?,
-        statuses: retried,
-        attempts_per_credential: None,
-        on: RetryOn::default(),
-    })
-}
-
-fn status(wire: u32) -> Result<u16, Fault> {
-    let status = u16::try_from(wire).ok().filter(|status| RETRIED.contains(status) || (500..=599).contains(status));
-    status.ok_or(Fault::OutOfRange("408, 409, 425 or 500 to 599; 401, 402, 403 and 429 are always tried again"))
 }
 
 fn models(wire: &[String], faults: &mut Faults) -> Vec<Arc<str>> {
@@ -239,23 +141,77 @@ fn choice(wire: i32) -> Result<CredentialChoice, Fault> {
     }
 }
 
+fn callers(wire: i32) -> Result<Callers, Fault> {
+    match config::Callers::try_from(wire) {
+        Ok(config::Callers::Unspecified | config::Callers::ClientKeys) => Ok(Callers::ClientKeys),
+        Ok(config::Callers::Anyone) => Ok(Callers::Anyone),
+        Err(_) => Err(value::refused(&wire.to_string(), "must be callers that this build knows")),
+    }
+}
+
+fn source(wire: i32) -> Result<CredentialSource, Fault> {
+    match config::CredentialSource::try_from(wire) {
+        Ok(config::CredentialSource::Unspecified | config::CredentialSource::Pool) => Ok(CredentialSource::Pool),
+        Ok(config::CredentialSource::Client) => Ok(CredentialSource::Client),
+        Err(_) => Err(value::refused(&wire.to_string(), "must be a source that this build knows")),
+    }
+}
+
+fn credential_prefixes(wire: &[String], faults: &mut Faults) -> Vec<Arc<str>> {
+    if wire.len() > MAX_CREDENTIAL_PREFIXES {
+        faults.add("credential_prefixes", Fault::OutOfRange("at most 16 prefixes"));
+    }
+    let written = wire.iter().enumerate();
+    written
+        .filter_map(|(at, text)| faults.take(format_args!("credential_prefixes[{at}]"), credential_prefix(text)))
+        .collect()
+}
+
+fn credential_prefix(text: &str) -> Result<Arc<str>, Fault> {
+    // What stands in a header: visible characters, and the space after a scheme.
+    match text.len() {
+        0 => Err(Fault::Missing),
+        1..=64 if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => Ok(text.into()),
+        _ => Err(value::refused(text, "must be at most 64 visible ASCII characters and spaces")),
+    }
+}
+
+fn discovery(
+    dialect: Option<Dialect>,
+    base_url: &str,
+    wire: Option<config::Discovery>,
+    faults: &mut Faults,
+) -> Option<Duration> {
+    let config::Discovery { interval } = wire?;
+    if base_url.is_empty() || dialect == Some(Dialect::Conversation) {
+        faults.add("discovery", Fault::Meaningless("there is no list of models below a `base_url`"));
+    }
+    let interval = value::duration(interval, EVERY);
+    let interval = interval.and_then(|interval| value::number(Some(interval), EVERY, OFTEN..=SELDOM, "10 s to 24 h"));
+    faults.take("discovery.interval", interval)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
+        endpoint::Endpoint,
         fixture::{at, faults, provider, runtime},
-        name::Id,
-        runtime::HeaderPolicy,
+        runtime::{Ejection, HeaderPolicy, HttpVersion, ModelFilter, Place, Profile, Retry, RetryOn, Timeouts},
     };
 
     #[test]
     fn a_provider_that_says_nothing_has_the_stated_defaults() {
         let runtime = runtime(&[provider("p", |_| {})]);
-        let urls = |endpoint: Endpoint| (endpoint, format!("https://p.example/v1{}", endpoint.path()).parse().unwrap());
+        let place = |endpoint: Endpoint| {
+            (endpoint, Place::Fixed(format!("https://p.example/v1{}", endpoint.path()).parse().unwrap()))
+        };
+        let places = Endpoint::ALL.into_iter().filter(|endpoint| !endpoint.is_anthropic()).map(place).collect();
         let expected = Provider {
             id: Id::parse("p").unwrap(),
             dialect: Dialect::OpenAi,
-            urls: Endpoint::ALL.map(urls).into(),
+            places,
+            root: Some("https://p.example/v1".parse().unwrap()),
             prefix: "p".into(),
             profile: Arc::new(Profile {
                 proxy: None,
@@ -294,7 +250,7 @@ mod tests {
             request_usage: true,
             pass_openai_headers: false,
             conversation: None,
-            probe_url: None,
+            probe_url: "https://p.example/v1/models".parse().unwrap(),
         };
         assert_eq!(**runtime.providers().next().unwrap(), expected);
     }
@@ -329,8 +285,8 @@ mod tests {
             p.credential_choice = config::CredentialChoice::LeastInFlight.into();
         })]);
         let found = runtime.providers().next().unwrap();
-        assert_eq!(found.urls[&Endpoint::ChatCompletions], "https://chat.example/full");
-        assert_eq!(found.urls[&Endpoint::Embeddings], "https://p.example/v1/embeddings");
+        assert_eq!(found.url(Endpoint::ChatCompletions, "m").unwrap(), "https://chat.example/full");
+        assert_eq!(found.url(Endpoint::Embeddings, "m").unwrap(), "https://p.example/v1/embeddings");
         let clocks = found.timeouts;
         let clocks = [
             found.profile.connect_timeout,
@@ -372,7 +328,7 @@ mod tests {
                 max_connections: None,
             });
             p.retry = Some(config::Retry {
-                attempts: Some(11),
+                attempts: Some(101),
                 backoff_base: zero,
                 backoff_cap: zero,
                 statuses: vec![500, 429, 65_536 + 500],

@@ -3,10 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::Uri;
 use signalbox_proto::config::v1::{self as config, route::Destination};
 
-use super::{Claims, Written, address, decode, faults::Faults, header, value};
+use super::{Claims, Written, address, decode, faults::Faults, header, universal, value};
 use crate::{
     finding::Fault,
     name::ResourceName,
@@ -39,7 +38,11 @@ pub(super) fn compile(name: &ResourceName, body: &Bytes, around: &Around<'_>) ->
     let settings = around.settings;
     let id = faults.take("id", value::own_id(&id, name));
     let segment = faults.take("segment", self::segment(&segment, around.segments));
-    let target = faults.take("target_url", target(destination));
+    let to = match destination {
+        Some(Destination::Universal(universal)) => Some(universal::compile(universal, &mut faults)),
+        Some(Destination::TargetUrl(text)) => faults.take("target_url", target(&text)),
+        None => faults.take("target_url", Err(Fault::Missing)),
+    };
     let overwrite = overwrite_headers.unwrap_or(settings.overwrite_headers);
     let headers = header::policy(headers, &drop_headers, overwrite, settings, &mut faults);
     let proxy = match forward_proxy {
@@ -51,7 +54,7 @@ pub(super) fn compile(name: &ResourceName, body: &Bytes, around: &Around<'_>) ->
         let value = Route {
             id: id?,
             segment: segment?,
-            to: RouteTarget::Fixed(target?),
+            to: to?,
             profile: Arc::new(Profile { proxy, ..Profile::default() }),
             headers,
             client_key_required,
@@ -74,16 +77,17 @@ fn segment(text: &str, taken: &Claims<Arc<str>>) -> Result<Arc<str>, Fault> {
     taken.get(text).map_or_else(|| Ok(text.into()), |holder| Err(Fault::Taken(holder.clone())))
 }
 
-fn target(destination: Option<Destination>) -> Result<Uri, Fault> {
-    let Some(Destination::TargetUrl(text)) = destination else { return Err(Fault::Missing) };
+fn target(text: &str) -> Result<RouteTarget, Fault> {
     if text.is_empty() {
         return Err(Fault::Missing);
     }
-    address::join(&address::root(&text)?, "")
+    address::join(&address::root(text)?, "").map(RouteTarget::Fixed)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Uri;
+
     use super::*;
     use crate::{
         fixture::{at, faults, route, runtime, settings},

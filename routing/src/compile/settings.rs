@@ -1,15 +1,20 @@
 //! Settings from the wire.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use signalbox_proto::config::v1 as config;
 
-use super::{Sources, address, decode, faults::Faults, header, value};
-use crate::{finding::Fault, runtime::Settings};
+use super::{Sources, address, cors, decode, faults::Faults, header, value};
+use crate::{
+    finding::Fault,
+    runtime::{LogLevel, Settings},
+};
 
 /// Largest request body that can be allowed: 1 GiB.
 const MAX_REQUEST_BYTES: u64 = 1024 * 1024 * 1024;
 
-pub(super) fn compile(body: &Bytes, sources: &Sources) -> Result<Settings, Faults> {
+pub(super) fn compile(body: &Bytes, sources: &Sources, previous: &Settings) -> Result<Settings, Faults> {
     let config::Settings {
         base_path,
         keyless_models,
@@ -19,10 +24,10 @@ pub(super) fn compile(body: &Bytes, sources: &Sources) -> Result<Settings, Fault
         drop_headers,
         request_log,
         max_request_bytes,
-        cors: _,
-        model_filter: _,
-        log_level: _,
-        stream_keepalive: _,
+        cors,
+        model_filter,
+        log_level,
+        stream_keepalive,
     } = decode(body)?;
     let mut faults = Faults::default();
     let defaults = Settings::default();
@@ -36,6 +41,10 @@ pub(super) fn compile(body: &Bytes, sources: &Sources) -> Result<Settings, Fault
         "max_request_bytes",
         value::number(max_request_bytes, defaults.max_request_bytes, 1..=MAX_REQUEST_BYTES, "1 byte to 1 GiB"),
     );
+    let cors = cors.and_then(|cors| cors::compile(cors, &mut faults));
+    let model_filter = value::filter("model_filter", &model_filter, Some(&previous.model_filter), &mut faults);
+    let log_level = faults.take("log_level", self::log_level(log_level));
+    let stream_keepalive = faults.take("stream_keepalive", keepalive(stream_keepalive, defaults.stream_keepalive));
     let request_log = request_log.unwrap_or(defaults.request_log);
     faults.finish(|| {
         Some(Settings {
@@ -47,9 +56,33 @@ pub(super) fn compile(body: &Bytes, sources: &Sources) -> Result<Settings, Fault
             drop_headers,
             request_log,
             max_request_bytes: max_request_bytes?,
-            ..defaults
+            cors,
+            model_filter,
+            log_level: log_level?,
+            stream_keepalive: stream_keepalive?,
         })
     })
+}
+
+fn log_level(wire: i32) -> Result<Option<LogLevel>, Fault> {
+    match config::LogLevel::try_from(wire) {
+        Ok(config::LogLevel::Unspecified) => Ok(None),
+        Ok(config::LogLevel::Error) => Ok(Some(LogLevel::Error)),
+        Ok(config::LogLevel::Warn) => Ok(Some(LogLevel::Warn)),
+        Ok(config::LogLevel::Info) => Ok(Some(LogLevel::Info)),
+        Ok(config::LogLevel::Debug) => Ok(Some(LogLevel::Debug)),
+        Ok(config::LogLevel::Trace) => Ok(Some(LogLevel::Trace)),
+        Err(_) => Err(value::refused(&wire.to_string(), "must be a level that this build knows")),
+    }
+}
+
+/// A silence, or zero for none at all.
+fn keepalive(wire: Option<prost_types::Duration>, default: Option<Duration>) -> Result<Option<Duration>, Fault> {
+    match wire {
+        None => Ok(default),
+        Some(prost_types::Duration { seconds: 0, nanos: 0 }) => Ok(None),
+        some => value::duration(some, Duration::ZERO).map(Some),
+    }
 }
 
 /// A path prefix with a leading slash and no trailing one, or nothing.

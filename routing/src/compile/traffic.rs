@@ -75,9 +75,11 @@ struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     fn settings(&mut self) -> Settings {
-        let sources = self.sources;
+        let (sources, known) = (self.sources, &self.previous.settings);
         let settings = sources.get(&ResourceName::settings());
-        settings.and_then(|source| self.settle(source, |body| settings::compile(body, sources))).unwrap_or_default()
+        settings
+            .and_then(|source| self.settle(source, |body| settings::compile(body, sources, known)))
+            .unwrap_or_default()
     }
 
     /// The credentials in use of each provider, by id.
@@ -105,7 +107,7 @@ impl<'a> Pass<'a> {
         let mut providers = Vec::new();
         for source in self.by_age(Kind::Provider) {
             let name = &source.resource.name;
-            let around = provider::Around { settings, prefixes: &prefixes };
+            let around = provider::Around { settings, prefixes: &prefixes, previous: &self.previous.providers };
             let settled = self.settle(source, |body| provider::compile(name, body, &around));
             if let Some(Written { mut value, disabled }) = settled {
                 prefixes.insert(Arc::clone(&value.prefix), name.clone());

@@ -1,16 +1,20 @@
 //! The rules that single values obey, whichever resource they are in.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::faults::Faults;
 use crate::{
     finding::Fault,
     glob::Glob,
     name::{Id, ResourceName},
+    runtime::ModelFilter,
 };
 
 /// Longest model name, pattern, prefix or label in bytes.
 const MAX_NAME_BYTES: usize = 256;
+
+/// Most expressions in a filter.
+const MAX_EXPRESSIONS: usize = 1000;
 
 /// Most labels that a key carries or a redirect asks for.
 const MAX_LABELS: usize = 64;
@@ -76,6 +80,39 @@ pub(super) fn number<T: PartialOrd>(
 ) -> Result<T, Fault> {
     let number = wire.unwrap_or(default);
     if limits.contains(&number) { Ok(number) } else { Err(Fault::OutOfRange(rule)) }
+}
+
+/// The most of something, which is at least one; absent = no limit. The rule spells the limits out.
+pub(super) fn limit(wire: Option<u32>, most: u32, rule: &'static str) -> Result<Option<NonZeroU32>, Fault> {
+    let Some(wire) = wire else { return Ok(None) };
+    NonZeroU32::new(wire).filter(|limit| limit.get() <= most).map(Some).ok_or(Fault::OutOfRange(rule))
+}
+
+/// A filter over model names: the one that is known where it says the same.
+pub(super) fn filter(field: &str, wire: &[String], known: Option<&ModelFilter>, faults: &mut Faults) -> ModelFilter {
+    if wire.len() > MAX_EXPRESSIONS {
+        faults.add(field, Fault::OutOfRange("at most 1000 expressions"));
+        return ModelFilter::default();
+    }
+    let none = ModelFilter::default();
+    known.unwrap_or(&none).renew(wire).unwrap_or_else(|error| {
+        let each = wire.iter().enumerate();
+        let faulty: Vec<_> = each.filter_map(|(at, text)| Some((at, text, none.renew(&[text]).err()?))).collect();
+        if faulty.is_empty() {
+            faults.add(field, expression(&wire.join("|"), &error));
+        }
+        for (at, text, error) in faulty {
+            faults.add(format_args!("{field}[{at}]"), expression(text, &error));
+        }
+        ModelFilter::default()
+    })
+}
+
+/// What is wrong with an expression, without the drawing that the parser makes of where.
+fn expression(text: &str, error: &regex::Error) -> Fault {
+    let cause = error.to_string();
+    let cause = cause.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    Fault::Expression { text: shown(text), cause: cause.to_owned() }
 }
 
 /// A share among equals.

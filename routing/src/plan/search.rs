@@ -118,12 +118,12 @@ impl<'a> Search<'a> {
     /// Adds a target, unless the provider does not have the endpoint or the plan has the target already.
     fn add(&mut self, provider: &Arc<Provider>, model: Arc<str>) {
         let url = match self.endpoint {
-            Some(endpoint) => provider.urls.get(&endpoint),
-            None => provider.urls.values().next(),
+            Some(endpoint) => provider.url(endpoint, &model),
+            None => provider.places.keys().find_map(|endpoint| provider.url(*endpoint, &model)),
         };
         let known = |target: &Target| Arc::ptr_eq(&target.provider, provider) && target.model == model;
         let Some(url) = url.filter(|_| !self.first.iter().chain(&self.rest).any(known)) else { return };
-        let target = Target { provider: Arc::clone(provider), url: url.clone(), model };
+        let target = Target { provider: Arc::clone(provider), url, model };
         match self.first {
             None => self.first = Some(target),
             Some(_) => self.rest.push(target),

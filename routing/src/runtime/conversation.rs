@@ -1,7 +1,7 @@
 //! How an upstream that takes one message holds a conversation: addresses, templates, and where in its answers things are. It
 //! fills in no template and reads no answer.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderName, Uri};
 
@@ -10,8 +10,8 @@ use http::{HeaderName, Uri};
 pub struct Conversation {
     /// Posted to before each chat; `None` = no conversation is made.
     pub create: Option<Create>,
-    /// Header templates of the chat call.
-    pub headers: BTreeMap<HeaderName, Arc<str>>,
+    /// Header templates of the chat call, each name once.
+    pub headers: Vec<(HeaderName, Arc<str>)>,
     /// The JSON template of the chat call's body.
     pub chat_body: Arc<str>,
     /// Where the text of a plain answer is, as JSON pointers.

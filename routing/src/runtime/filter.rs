@@ -1,18 +1,25 @@
 //! Which models are listed.
 
-use regex::RegexSet;
+use regex::{RegexSet, RegexSetBuilder};
+
+/// Most memory that the expressions of one filter may take together once compiled: 4 MiB.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Which models are listed: those in which one of some regular expressions matches. Without any, all are.
 #[derive(Debug, Clone, Default)]
 pub struct ModelFilter(Option<RegexSet>);
 
 impl ModelFilter {
-    /// A filter of these expressions.
+    /// A filter of these expressions: this one where they are the same, since to compile them takes its time.
     ///
     /// # Errors
-    /// The first one that is none, or that is too large once compiled.
-    pub fn new(expressions: &[String]) -> Result<Self, regex::Error> {
-        Ok(Self(if expressions.is_empty() { None } else { Some(RegexSet::new(expressions)?) }))
+    /// What is wrong with one of them; or they are too large together once compiled.
+    pub fn renew<S: AsRef<str>>(&self, expressions: &[S]) -> Result<Self, regex::Error> {
+        if self.expressions().iter().map(String::as_str).eq(expressions.iter().map(AsRef::as_ref)) {
+            return Ok(self.clone());
+        }
+        let set = RegexSetBuilder::new(expressions).size_limit(MAX_BYTES).build();
+        Ok(Self(if expressions.is_empty() { None } else { Some(set?) }))
     }
 
     /// Whether a model is listed.

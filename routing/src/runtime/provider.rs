@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 use http::Uri;
 use secrecy::SecretString;
 
-use super::{Conversation, HeaderPolicy, ModelFilter, Profile};
+use super::{Conversation, HeaderPolicy, ModelFilter, Place, Profile};
 use crate::{endpoint::Endpoint, name::Id};
 
 /// An upstream account.
@@ -16,7 +16,9 @@ pub struct Provider {
     /// The API spoken upstream.
     pub dialect: Dialect,
     /// Where each endpoint is; an endpoint that is missing is not served by this provider.
-    pub urls: BTreeMap<Endpoint, Uri>,
+    pub places: BTreeMap<Endpoint, Place>,
+    /// What everything is below that no model is part of, with the query that goes along; `None` = there is nothing of the kind.
+    pub root: Option<Uri>,
     /// What clients write before the slash.
     pub prefix: Arc<str>,
     /// How its connections are made: equal profiles share one pooled client.
@@ -57,8 +59,8 @@ pub struct Provider {
     pub pass_openai_headers: bool,
     /// How the upstream holds a conversation; there for [`Dialect::Conversation`] and for no other.
     pub conversation: Option<Arc<Conversation>>,
-    /// Fetched to see whether it can be reached; `None` = there is nothing to fetch.
-    pub probe_url: Option<Uri>,
+    /// Fetched to see whether it can be reached.
+    pub probe_url: Uri,
 }
 
 /// The API that an upstream speaks.

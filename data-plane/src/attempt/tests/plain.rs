@@ -32,7 +32,7 @@ async fn the_query_and_the_headers_go_on_as_configured() {
     let upstream = Upstream::play([json("200 OK", HELLO)]).await;
     let mut provider = provider("only", upstream.address, &["secret-key"]);
     let url = format!("http://{}/v1/chat/completions?api-version=1", upstream.address);
-    provider.urls.insert(Endpoint::ChatCompletions, url.parse().unwrap());
+    provider.places.insert(Endpoint::ChatCompletions, Place::Fixed(url.parse().unwrap()));
     provider.headers.drop = vec![HeaderName::from_static("x-dropped")];
     let mut call = Call { query: Some("a=%2F&b".into()), ..chat() };
     for (name, value) in [("x-dropped", "1"), ("x-kept", "2"), ("content-length", "3")] {
