@@ -23,6 +23,7 @@ mod answer;
 mod tests;
 
 use answer::Answer;
+pub(crate) use answer::Shape;
 
 /// When to come back where recovery is near but nobody knows how near.
 const SOON: Duration = Duration::from_secs(1);
@@ -128,8 +129,8 @@ impl Error {
     }
 
     /// The answer that a client gets.
-    pub(crate) fn reply(&self) -> Reply {
-        self.answer().into_reply()
+    pub(crate) fn reply(&self, shape: Shape) -> Reply {
+        self.answer().into_reply(shape)
     }
 }
 
@@ -258,7 +259,7 @@ fn timed_out(message: impl Into<Cow<'static, str>>) -> Answer {
 }
 
 /// The last event of a committed stream that broke: an error in place of `[DONE]`.
-pub(crate) fn stream_event(broken: &Broken) -> Bytes {
+pub(crate) fn stream_event(shape: Shape, broken: &Broken) -> Bytes {
     let answer = match broken {
         Broken::Transport(_) | Broken::Incomplete | Broken::Reported => {
             upstream_error("The provider broke off its answer.")
@@ -266,14 +267,14 @@ pub(crate) fn stream_event(broken: &Broken) -> Bytes {
         Broken::Idle | Broken::TotalTime => timed_out("The provider fell silent in the middle of its answer."),
         Broken::TooLarge { limit } => event_too_large(*limit),
     };
-    Bytes::from([b"data: ", answer.json().as_slice(), b"\n\n"].concat())
+    answer.event(shape)
 }
 
 /// What a client is told that sends its headers too slowly: the whole of an HTTP/1.1 message, as there is no request to answer.
 pub(crate) fn header_timeout() -> Bytes {
     let body =
         Answer::invalid(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request's headers came too slowly.")
-            .json();
+            .json(Shape::OpenAi);
     let head = format!(
         "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()

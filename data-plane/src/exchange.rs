@@ -52,7 +52,7 @@ impl Exchange {
 
     /// Answers with an error. This is where it is logged, once, with its causes.
     pub(crate) fn refuse(mut self, error: &Error) -> Response<Carried> {
-        let reply = error.reply();
+        let reply = error.reply(self.record.shape());
         if error.is_departure() {
             self.finish(Outcome::Abandoned);
         }

@@ -7,7 +7,7 @@ use signalbox_routing::{ClientKey, Endpoint, Revision, Route};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{attempt::Trail, path::Place};
+use crate::{attempt::Trail, errors::Shape, path::Place};
 
 /// Our name for an exchange: new for each, and ordered by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +163,14 @@ impl Record {
     /// Whether it is for one of the gateway's own pages, which nobody counts.
     pub(crate) fn is_own(&self) -> bool {
         matches!(self.operation, Operation::Own)
+    }
+
+    /// In whose shape the client is told of errors.
+    pub(crate) fn shape(&self) -> Shape {
+        match self.operation {
+            Operation::Endpoint(endpoint) if endpoint.is_anthropic() => Shape::Anthropic(Some(self.request_id)),
+            _ => Shape::OpenAi,
+        }
     }
 
     /// The id of whom it was sent to, provider or route.

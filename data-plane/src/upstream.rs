@@ -14,6 +14,7 @@ use crate::{
     redact::Mask,
 };
 
+mod anthropic;
 mod call;
 mod client;
 mod head;

@@ -15,7 +15,7 @@ fn whole(reply: Reply) -> (http::response::Parts, Value) {
 
 /// Status, type, code and param of the answer, and its headers as `name: value`, besides the content type.
 fn told(error: &Error) -> (u16, String, Vec<String>) {
-    let (head, body) = whole(error.reply());
+    let (head, body) = whole(error.reply(Shape::OpenAi));
     assert_eq!(head.headers[http::header::CONTENT_TYPE], "application/json");
     let error = body["error"].as_object().unwrap();
     assert_eq!(error.keys().collect::<Vec<_>>(), ["code", "message", "param", "type"], "all four keys, always");
@@ -117,7 +117,7 @@ fn a_broken_stream_ends_in_an_error_event() {
         (Broken::TotalTime, "upstream_timeout"),
         (Broken::TooLarge { limit: 1 }, "upstream_response_too_large"),
     ] {
-        let event = stream_event(&broken);
+        let event = stream_event(Shape::OpenAi, &broken);
         let data = event.strip_prefix(b"data: ").unwrap().strip_suffix(b"\n\n").unwrap();
         let error = serde_json::from_slice::<Value>(data).unwrap()["error"].take();
         assert_eq!(
@@ -134,4 +134,38 @@ fn slow_headers_are_answered_with_a_whole_message() {
     assert!(head.starts_with("HTTP/1.1 408 "));
     assert!(head.contains(&format!("content-length: {}", body.len())));
     assert_eq!(serde_json::from_str::<Value>(body).unwrap()["error"]["code"], "request_timeout");
+}
+
+#[test]
+fn anthropics_clients_are_told_in_their_own_shape() {
+    let request_id = crate::record::RequestId::new();
+    for (error, status, kind) in [
+        (Error::from(envelope::Error::NotAnObject), 400, "invalid_request_error"),
+        (auth::Refused::Invalid.into(), 401, "authentication_error"),
+        (Refusal::ModelNotFound.into(), 404, "not_found_error"),
+        (inbound::Error::TooLarge { limit: 1 }.into(), 413, "request_too_large"),
+        (failed(Cause::RateLimited { retry_after: None }), 429, "rate_limit_error"),
+        (failed(Cause::ErrorInside), 502, "api_error"),
+        (Error::Full, 503, "overloaded_error"),
+        (failed(Cause::TimedOut(Clock::FirstEvent)), 504, "timeout_error"),
+    ] {
+        let (head, body) = whole(error.reply(Shape::Anthropic(Some(request_id))));
+        assert_eq!(
+            (head.status.as_u16(), head.headers["request-id"].to_str().unwrap()),
+            (status, &*request_id.to_string())
+        );
+        let message = body["error"]["message"].as_str().unwrap();
+        let told =
+            json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id.to_string()});
+        assert_eq!(body, told);
+    }
+}
+
+#[test]
+fn a_stream_of_anthropics_breaks_in_its_own_shape() {
+    let event = stream_event(Shape::Anthropic(None), &Broken::Idle);
+    let data = event.strip_prefix(b"event: error\ndata: ").and_then(|rest| rest.strip_suffix(b"\n\n")).unwrap();
+    let told: Value = serde_json::from_slice(data).unwrap();
+    let message = "The provider fell silent in the middle of its answer.";
+    assert_eq!(told, json!({"type": "error", "error": {"type": "timeout_error", "message": message}}));
 }

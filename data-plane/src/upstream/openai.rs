@@ -5,7 +5,7 @@ use http::{HeaderMap, Request, Uri, header::SERVER};
 use reqwest::Body;
 use signalbox_routing::Target;
 
-use super::{Call, Key, head};
+use super::{Call, Key, anthropic, head};
 use crate::headers;
 
 mod event;
@@ -31,6 +31,7 @@ pub(crate) fn request(call: &Call, target: &Target, key: Option<&Key>) -> http::
 pub(crate) fn clean_answer(headers: &mut HeaderMap) {
     headers::clean_answer(headers);
     headers.remove(SERVER);
+    anthropic::clean_answer(headers);
     let limits: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("x-ratelimit-")).cloned().collect();
     for name in limits {
         headers.remove(name);

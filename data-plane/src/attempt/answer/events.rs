@@ -12,7 +12,7 @@ use signalbox_routing::Endpoint;
 
 use super::{super::source::Source, Broken};
 use crate::{
-    errors,
+    errors::{self, Shape},
     silence::Silence,
     splice, sse,
     upstream::{Event, Kind},
@@ -59,7 +59,9 @@ impl Events {
         idle: Duration,
     ) -> Self {
         let progress = match endpoint {
-            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Responses => Progress::Open,
+            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Responses | Endpoint::Messages => {
+                Progress::Open
+            }
             // Their streams have no mark at the end that one could wait for.
             Endpoint::Embeddings
             | Endpoint::Moderations
@@ -70,7 +72,6 @@ impl Events {
             | Endpoint::AudioSpeech
             | Endpoint::AudioTranscriptions
             | Endpoint::AudioTranslations
-            | Endpoint::Messages
             | Endpoint::MessagesCountTokens
             | Endpoint::Realtime => Progress::Finished,
         };
@@ -139,6 +140,8 @@ impl Events {
             (Progress::Failed, _) => Some(Broken::Reported),
             (Progress::Open | Progress::Finished, cause) => Some(cause.unwrap_or(Broken::Incomplete)),
         };
-        self.broken.as_ref().filter(|broken| !matches!(broken, Broken::Reported)).map(errors::stream_event)
+        let broken = self.broken.as_ref().filter(|broken| !matches!(broken, Broken::Reported))?;
+        let shape = if self.endpoint.is_anthropic() { Shape::Anthropic(None) } else { Shape::OpenAi };
+        Some(errors::stream_event(shape, broken))
     }
 }

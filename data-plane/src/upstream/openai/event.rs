@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 use signalbox_routing::Endpoint;
 
-use crate::{splice, sse};
+use crate::{splice, sse, upstream::anthropic};
 
 /// An event as it was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub(crate) enum Kind {
 impl Event {
     /// Reads an event of an endpoint's stream.
     pub(crate) fn read(endpoint: Endpoint, event: &sse::Event) -> Self {
+        if endpoint.is_anthropic() {
+            return anthropic::event::read(event);
+        }
         let Some(data) = event.data() else { return Kind::Silent.into() };
         if data.trim_ascii() == b"[DONE]" {
             return Kind::End.into();
