@@ -1,21 +1,39 @@
-//! Who is calling: the only room that reads a client's key. It reads neither body nor path.
+//! Who is calling: the only room that reads a client's key, or a stranger's own. It reads neither body nor path.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, str, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
-use signalbox_routing::{ClientKey, Runtime};
+use signalbox_routing::{self as routing, Callers, ClientKey, CredentialSource, Provider, Runtime};
 use url::form_urlencoded;
 
-use crate::headers::{API_KEY, X_API_KEY};
+use crate::{
+    headers::{API_KEY, X_API_KEY},
+    upstream::{Key, OwnKeys},
+};
 
 /// The query parameter that may hold a key.
 const QUERY_KEY: &str = "api_key";
 
-/// Somebody whose key was accepted. There is no other way to get one.
+/// Somebody who may ask. There is no other way to get one than to be identified.
 #[derive(Debug)]
-pub(crate) struct Caller {
-    key: Arc<ClientKey>,
+pub(crate) struct Caller(Who);
+
+#[derive(Debug)]
+enum Who {
+    /// Somebody whose key was accepted.
+    Known(Arc<ClientKey>),
+    /// Somebody else, where some provider is for anyone.
+    Stranger(Stranger),
+}
+
+#[derive(Debug)]
+struct Stranger {
+    /// Why no key was accepted, which is the answer if nothing is here for strangers.
+    refused: Refused,
+    /// What was presented, if anything was: no key of the gateway's, so perhaps one of the caller's own with a provider.
+    token: Option<SecretString>,
 }
 
 /// Why a key was not accepted. It never holds one.
@@ -32,53 +50,138 @@ pub(crate) enum Refused {
     Ambiguous,
 }
 
+/// What a request presents.
+#[derive(Debug, PartialEq, Eq)]
+struct Presented<'r> {
+    token: Cow<'r, [u8]>,
+    /// Whether it is an `Authorization` without a scheme. No key of the gateway's is presented like that.
+    bare: bool,
+}
+
 impl Caller {
     /// Checks the key that a request presents, in whichever of the four places.
     ///
     /// The key is looked up by its SHA-256, so that the time it takes tells nothing about any other key.
     ///
     /// # Errors
-    /// [`Refused`] where there is no key, more than one, or none that is accepted at `now_ms` (milliseconds since the Unix epoch).
+    /// [`Refused`] where there is more than one key, where it is one of the gateway's that is not accepted at `now_ms` (milliseconds
+    /// since the Unix epoch), and where there is none and no provider is for anyone.
     pub(crate) fn identify(
         runtime: &Runtime,
         headers: &HeaderMap,
         query: Option<&str>,
         now_ms: i64,
     ) -> Result<Self, Refused> {
-        let digest = Sha256::digest(presented(headers, query)?);
-        let key = runtime.client_key(&digest.into()).filter(|key| key.usable_at(now_ms)).ok_or(Refused::Invalid)?;
-        Ok(Self { key: Arc::clone(key) })
+        let presented = presented(headers, query)?;
+        let known = presented.as_ref().and_then(|presented| known(runtime, &presented.token));
+        match (presented, known) {
+            (Some(Presented { bare: false, .. }), Some(key)) if key.usable_at(now_ms) => {
+                Ok(Self(Who::Known(Arc::clone(key))))
+            }
+            (_, Some(_)) => Err(Refused::Invalid),
+            (presented, None) => Stranger::admit(runtime, presented).map(Who::Stranger).map(Self),
+        }
     }
 
-    /// The key that the caller holds.
-    pub(crate) fn key(&self) -> &Arc<ClientKey> {
-        &self.key
+    /// The key that the caller holds; `None` = a stranger.
+    pub(crate) fn key(&self) -> Option<&Arc<ClientKey>> {
+        match &self.0 {
+            Who::Known(key) => Some(key),
+            Who::Stranger(_) => None,
+        }
+    }
+
+    /// The key that the caller holds, where nothing is here for strangers.
+    ///
+    /// # Errors
+    /// Why no key was accepted.
+    pub(crate) fn known(&self) -> Result<&Arc<ClientKey>, Refused> {
+        match &self.0 {
+            Who::Known(key) => Ok(key),
+            Who::Stranger(stranger) => Err(stranger.refused),
+        }
+    }
+
+    /// The caller as a plan is made for.
+    pub(crate) fn planned(&self) -> routing::Caller<'_> {
+        self.key().map_or(routing::Caller::Stranger, |key| routing::Caller::Key(key))
+    }
+
+    /// The key of the caller's own as each of these providers may see it: only those do that are set to be asked with it.
+    ///
+    /// # Errors
+    /// Where nothing is left of it, or it cannot be sent, or what is left is a key of the gateway's.
+    pub(crate) fn own_keys<'p>(
+        &self,
+        runtime: &Runtime,
+        providers: impl Iterator<Item = &'p Arc<Provider>>,
+    ) -> Result<OwnKeys, Refused> {
+        let mut keys = OwnKeys::default();
+        if let Who::Stranger(Stranger { token: Some(token), .. }) = &self.0 {
+            for provider in providers.filter(|provider| provider.credential_source == CredentialSource::Client) {
+                let text = stripped(runtime, token.expose_secret(), &provider.credential_prefixes)?;
+                let key = Key::new(provider.dialect, &SecretString::from(text)).map_err(|_| Refused::Invalid)?;
+                keys.insert(provider.id.clone(), key);
+            }
+        }
+        Ok(keys)
     }
 }
 
+impl Stranger {
+    fn admit(runtime: &Runtime, presented: Option<Presented<'_>>) -> Result<Self, Refused> {
+        let refused = if presented.is_some() { Refused::Invalid } else { Refused::Missing };
+        if !runtime.providers().any(|provider| provider.callers == Callers::Anyone) {
+            return Err(refused);
+        }
+        let text = |presented: Presented<'_>| str::from_utf8(&presented.token).map(SecretString::from).ok();
+        let token = presented.map(|presented| text(presented).ok_or(refused)).transpose()?;
+        Ok(Self { refused, token })
+    }
+}
+
+/// A key of the gateway's, accepted or not.
+fn known<'r>(runtime: &'r Runtime, token: &[u8]) -> Option<&'r Arc<ClientKey>> {
+    runtime.client_key(&Sha256::digest(token).into())
+}
+
+/// A token without these prefixes, taken off in order and each at most once. A key of the gateway's may not hide behind any of them.
+fn stripped<'t>(runtime: &Runtime, token: &'t str, prefixes: &[Arc<str>]) -> Result<&'t str, Refused> {
+    let left = prefixes.iter().try_fold(token, |token, prefix| {
+        let left = token.strip_prefix(&**prefix).unwrap_or(token).trim();
+        known(runtime, left.as_bytes()).is_none().then_some(left)
+    });
+    left.filter(|left| !left.is_empty()).ok_or(Refused::Invalid)
+}
+
 /// The one key in a request's headers and query.
-fn presented<'r>(headers: &'r HeaderMap, query: Option<&'r str>) -> Result<Cow<'r, [u8]>, Refused> {
+fn presented<'r>(headers: &'r HeaderMap, query: Option<&'r str>) -> Result<Option<Presented<'r>>, Refused> {
     let mut authorizations = headers.get_all(AUTHORIZATION).iter();
-    let bearer = authorizations.next().map(bearer).transpose()?;
+    let authorized = authorizations.next().map(authorization).transpose()?;
     if authorizations.next().is_some() {
         return Err(Refused::Ambiguous);
     }
     let named = [X_API_KEY, API_KEY];
-    let named = named.iter().flat_map(|name| headers.get_all(name)).map(HeaderValue::as_bytes);
+    let named = named.iter().flat_map(|name| headers.get_all(name)).map(HeaderValue::as_bytes).map(Cow::Borrowed);
     let queried = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .filter(|(name, _)| name == QUERY_KEY)
         .map(|(_, value)| Cow::Owned(value.into_owned().into_bytes()));
-    let mut keys = bearer.into_iter().chain(named).map(Cow::Borrowed).chain(queried).filter(|key| !key.is_empty());
-    let key = keys.next().ok_or(Refused::Missing)?;
-    if keys.all(|other| other == key) { Ok(key) } else { Err(Refused::Ambiguous) }
+    let plain = named.chain(queried).map(|token| Presented { token, bare: false });
+    let mut keys = authorized.into_iter().chain(plain).filter(|presented| !presented.token.is_empty());
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.all(|other| other.token == key.token) { Ok(Some(key)) } else { Err(Refused::Ambiguous) }
 }
 
 /// The token of a bearer authorization (RFC 6750, section 2.1); the scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer(value: &HeaderValue) -> Result<&[u8], Refused> {
+fn authorization(value: &HeaderValue) -> Result<Presented<'_>, Refused> {
     let value = value.as_bytes().trim_ascii();
-    let (scheme, token) = value.split_at_checked("bearer".len()).ok_or(Refused::Invalid)?;
-    let separated = token.is_empty() || token.starts_with(b" ");
-    if separated && scheme.eq_ignore_ascii_case(b"bearer") { Ok(token.trim_ascii()) } else { Err(Refused::Invalid) }
+    let bearer = value.split_at_checked("bearer".len()).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer"));
+    let (token, bare) = match bearer {
+        Some((_, token)) if token.is_empty() || token.starts_with(b" ") => (token.trim_ascii(), false),
+        None if !value.iter().any(u8::is_ascii_whitespace) => (value, true),
+        Some(_) | None => return Err(Refused::Invalid),
+    };
+    Ok(Presented { token: token.into(), bare })
 }
 
 /// The query without keys, every other byte as it was; `None` = nothing is left.
@@ -98,7 +201,8 @@ mod tests {
     use crate::headers::tests::headers;
 
     fn key(pairs: &[(&'static str, &'static str)], query: Option<&str>) -> Result<String, Refused> {
-        presented(&headers(pairs), query).map(|key| String::from_utf8(key.into_owned()).unwrap())
+        let presented = presented(&headers(pairs), query)?.filter(|presented| !presented.bare);
+        presented.map(|key| String::from_utf8(key.token.into_owned()).unwrap()).ok_or(Refused::Missing)
     }
 
     #[test]
@@ -138,9 +242,15 @@ mod tests {
 
     #[test]
     fn another_scheme_is_invalid() {
-        for value in ["Basic c2JfMQ==", "sb_1", "Bearersb_1", "Bearer\tsb_1", "Token sb_1", ""] {
+        for value in ["Basic c2JfMQ==", "Bearersb_1", "Bearer\tsb_1", "Token sb_1"] {
             assert_eq!(key(&[("authorization", value)], None), Err(Refused::Invalid), "{value}");
         }
+    }
+
+    #[test]
+    fn a_token_without_a_scheme_is_none_of_the_gateways_keys() {
+        let bare = presented(&headers(&[("authorization", "sb_1")]), None).unwrap();
+        assert_eq!(bare, Some(Presented { token: b"sb_1".as_slice().into(), bare: true }));
     }
 
     #[test]

@@ -45,12 +45,12 @@ impl Asked {
     /// Who asks, for the record too.
     ///
     /// # Errors
-    /// Where no key is presented that is accepted now.
+    /// Where no key is presented that is accepted now, and nothing is here for strangers.
     pub(crate) fn caller(&self, exchange: &mut Exchange) -> Result<Caller, auth::Refused> {
         let Self { head, snapshot, .. } = self;
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let caller = Caller::identify(&snapshot.runtime, &head.headers, head.uri.query(), now_ms)?;
-        exchange.record.client_key = Some(Arc::clone(caller.key()));
+        exchange.record.client_key = caller.key().cloned();
         Ok(caller)
     }
 

@@ -54,7 +54,7 @@ pub(crate) async fn pass(asked: Asked, at: (&str, &str), exchange: &mut Exchange
     let route = Arc::clone(asked.snapshot.runtime.route(segment).ok_or(Refused::Nowhere)?);
     exchange.record.operation = Operation::Route(Arc::clone(&route));
     if route.client_key_required {
-        asked.caller(exchange)?;
+        asked.caller(exchange)?.known()?;
     }
     let (head, body, snapshot) = asked.body()?;
     let request = request(head, rest, &route)?.map(|()| reqwest::Body::wrap(body));

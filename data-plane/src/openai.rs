@@ -3,18 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, header::CONTENT_ENCODING, request::Parts};
-use signalbox_routing::{Caller, Endpoint, Request};
+use signalbox_routing::{Endpoint, Plan, Request};
 use tokio::time::Instant;
 
 use crate::{
     attempt::{self, Call},
-    auth,
+    auth::{self, Caller},
     errors::Error,
     exchange::Exchange,
     headers::{self, X_STAINLESS_READ_TIMEOUT},
     http::Asked,
+    live::Snapshot,
     reply::{self, Reply},
-    upstream::Payload,
+    upstream::{OwnKeys, Payload},
 };
 
 pub(crate) mod envelope;
@@ -49,15 +50,31 @@ pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Ex
     let requested_model: Arc<str> = model.into();
     exchange.record.model = Some(Arc::clone(&requested_model));
     exchange.record.stream = stream;
-    let request =
-        Request { caller: Caller::Key(caller.key()), model: &requested_model, endpoint, seed: fastrand::u64(..) };
-    let plan = snapshot.runtime.plan(&request)?;
+    let (plan, own_keys) = plan(&snapshot, &caller, &requested_model, endpoint)?;
     let deadline = deadline(&head.headers, exchange.record.started);
     let (method, query, headers) = cleaned(head);
     let body = Payload::Json { text, model_span };
-    let call = Call { endpoint, method, query, headers, body, stream, requested_model, deadline };
+    let call = Call { endpoint, method, query, headers, own_keys, body, stream, requested_model, deadline };
     let won = attempt::run(&snapshot.upstreams, plan, call, &mut exchange.record.trail).await?;
     Ok(reply::of_won(won))
+}
+
+/// Where a caller's request goes, and with which keys of its own.
+///
+/// # Errors
+/// Where there is nowhere to send it. A stranger is told that a key is missing, as nothing else would help.
+pub(crate) fn plan(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    model: &str,
+    endpoint: Endpoint,
+) -> Result<(Plan, OwnKeys), Error> {
+    let request = Request { caller: caller.planned(), model, endpoint, seed: fastrand::u64(..) };
+    let planned = snapshot.runtime.plan(&request);
+    let plan = planned.map_err(|refusal| caller.known().map_or_else(Error::from, |_| refusal.into()))?;
+    let providers = [&plan.first].into_iter().chain(&plan.rest).map(|target| &target.provider);
+    let own_keys = caller.own_keys(&snapshot.runtime, providers)?;
+    Ok((plan, own_keys))
 }
 
 /// What of a request's head goes on to a provider.

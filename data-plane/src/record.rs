@@ -127,7 +127,7 @@ pub(crate) struct Record {
     pub(crate) revision: Option<Revision>,
     /// Whether it writes a line in the log.
     pub(crate) logged: bool,
-    /// Whose key was presented.
+    /// Whose key was accepted; `None` = nobody's: whoever it is, it is a stranger.
     pub(crate) client_key: Option<Arc<ClientKey>>,
     /// The model asked for.
     pub(crate) model: Option<Arc<str>>,
@@ -203,7 +203,7 @@ impl Record {
                 response.status = self.status.map(|status| status.as_u16()),
                 response.bytes = self.bytes_out,
                 outcome = outcome.as_str(),
-                client_key.id = self.client_key.as_ref().map(|key| key.id.as_str()),
+                client_key.id = self.client_key.as_ref().map_or("stranger", |key| key.id.as_str()),
                 upstream.id = self.upstream(),
                 upstream.status = upstream_status.map(|status| status.as_u16()),
                 model.requested = self.model.as_deref(),

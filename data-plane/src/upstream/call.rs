@@ -1,12 +1,13 @@
-//! A request as it may go to any of its targets: what a client asked for, cleaned, and nothing of who asked.
+//! A request as it may go to any of its targets: what a client asked for, cleaned, and nothing of who asked but the keys of its own
+//! that it wants to be used.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
-use signalbox_routing::Endpoint;
+use signalbox_routing::{Endpoint, Id};
 use tokio::time::Instant;
 
-use super::Payload;
+use super::{Key, Payload};
 
 /// A request as it may go to any of its targets.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) query: Option<Box<str>>,
     /// The client's headers, cleaned for a provider.
     pub(crate) headers: HeaderMap,
+    /// The caller's own keys, for the providers that are asked with them.
+    pub(crate) own_keys: OwnKeys,
     /// The body, as the client sent it.
     pub(crate) body: Payload,
     /// Whether a stream is asked for.
@@ -27,4 +30,20 @@ pub(crate) struct Call {
     pub(crate) requested_model: Arc<str>,
     /// When the client stops waiting; `None` = it did not say.
     pub(crate) deadline: Option<Instant>,
+}
+
+/// A caller's own keys, each with the one provider that may see it.
+#[derive(Debug, Default)]
+pub(crate) struct OwnKeys(Vec<(Id, Key)>);
+
+impl OwnKeys {
+    /// Lets a provider see a key.
+    pub(crate) fn insert(&mut self, provider: Id, key: Key) {
+        self.0.push((provider, key));
+    }
+
+    /// The key that a provider may see; `None` = it is asked with one of its own.
+    pub(crate) fn of(&self, provider: &Id) -> Option<&Key> {
+        self.0.iter().find(|(id, _)| id == provider).map(|(_, key)| key)
+    }
 }
