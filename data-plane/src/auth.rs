@@ -201,7 +201,8 @@ mod tests {
     use crate::headers::tests::headers;
 
     fn key(pairs: &[(&'static str, &'static str)], query: Option<&str>) -> Result<String, Refused> {
-        let presented = presented(&headers(pairs), query)?.filter(|presented| !presented.bare);
+        let headers = headers(pairs);
+        let presented = presented(&headers, query)?.filter(|presented| !presented.bare);
         presented.map(|key| String::from_utf8(key.token.into_owned()).unwrap()).ok_or(Refused::Missing)
     }
 
@@ -249,8 +250,11 @@ mod tests {
 
     #[test]
     fn a_token_without_a_scheme_is_none_of_the_gateways_keys() {
-        let bare = presented(&headers(&[("authorization", "sb_1")]), None).unwrap();
-        assert_eq!(bare, Some(Presented { token: b"sb_1".as_slice().into(), bare: true }));
+        let headers = headers(&[("authorization", "sb_1")]);
+        assert_eq!(
+            presented(&headers, None).unwrap(),
+            Some(Presented { token: b"sb_1".as_slice().into(), bare: true })
+        );
     }
 
     #[test]

@@ -16,8 +16,10 @@ use crate::{redact::Mask, upstream::Key};
 
 mod choice;
 mod pace;
+mod report;
 
 pub(crate) use pace::retry_after;
+pub(crate) use report::Report;
 
 /// How long a key that was refused is set aside.
 const SET_ASIDE: Duration = Duration::from_secs(10 * 60);
@@ -69,6 +71,8 @@ struct Record {
     uses: u64,
     /// The turn of the last one.
     last_turn: u64,
+    /// Attempts that failed, whatever the reason.
+    failures: u64,
     trouble: Option<Trouble>,
     /// The pool's turn when that was learnt.
     trouble_turn: u64,
@@ -138,6 +142,12 @@ impl Pool {
         record.last_turn = turn;
         Ok(Lease { member, ledger: Arc::clone(&self.ledger), turn })
     }
+
+    /// How the pool and each of its keys are.
+    pub(crate) fn report(&self, now: Instant) -> Report {
+        let ledger = lock(&self.ledger);
+        Report::of(self.members.iter().map(|member| (member, ledger.record(member))), now)
+    }
 }
 
 impl Lease {
@@ -179,6 +189,7 @@ impl Lease {
 
     fn trouble(&self, trouble: Trouble) {
         self.settle(|record, turn| {
+            record.failures += 1;
             record.trouble = Some(trouble);
             record.trouble_turn = turn;
         });

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    credentials::Lease,
+    credentials::{self, Lease},
     http::Door,
     live::Snapshot,
     upstream::{self, Upstreams},
@@ -43,6 +43,8 @@ pub(crate) struct Report {
     providers: Reachable,
     healthy_providers: usize,
     total_providers: usize,
+    /// How the keys of each provider that has some are, by its id.
+    credential_pools: BTreeMap<String, credentials::Report>,
     statistics: Statistics,
     /// The models that anyone may see; absent where a key is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,6 +121,7 @@ pub(crate) async fn report(door: &Door, snapshot: Option<&Arc<Snapshot>>) -> Rep
         providers,
         healthy_providers,
         total_providers,
+        credential_pools: snapshot.map(|snapshot| snapshot.upstreams.pools_report()).unwrap_or_default(),
         statistics: Statistics::of(door),
         models: keyless
             .map(|snapshot| snapshot.runtime.models(None).into_iter().map(|model| model.id.to_string()).collect()),

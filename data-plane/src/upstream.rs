@@ -8,9 +8,10 @@ use std::{
 
 use secrecy::ExposeSecret as _;
 use signalbox_routing::{Credential, Dialect, Id, Profile, Provider, ResourceName, Route, Runtime};
+use tokio::time::Instant;
 
 use crate::{
-    credentials::{Member, Pool},
+    credentials::{self, Member, Pool},
     redact::Mask,
 };
 
@@ -23,7 +24,7 @@ mod openai;
 mod payload;
 mod secret;
 
-pub(crate) use call::Call;
+pub(crate) use call::{Call, OwnKeys};
 pub(crate) use client::{Client, Transport};
 pub(crate) use head::address;
 pub(crate) use key::Key;
@@ -102,6 +103,12 @@ impl Upstreams {
     /// The keys of a provider; `None` where it is configured without any.
     pub(crate) fn pool(&self, provider: &Id) -> Option<&Arc<Pool>> {
         self.pools.get(provider)
+    }
+
+    /// How the pool of each provider that has one is, by the provider's id.
+    pub(crate) fn pools_report(&self) -> BTreeMap<String, credentials::Report> {
+        let now = Instant::now();
+        self.pools.iter().map(|(provider, pool)| (provider.to_string(), pool.report(now))).collect()
     }
 
     fn take_client(

@@ -105,8 +105,11 @@ impl Course {
         Ok(())
     }
 
-    /// A key for the target's provider; `None` where it is configured without any.
+    /// A key for the target's provider; `None` where it is configured without any, or the caller's own is used.
     fn lease(&self, upstreams: &Upstreams, now: Instant) -> Result<Option<Lease>, Loss> {
+        if self.call.own_keys.of(&self.target.provider.id).is_some() {
+            return Ok(None);
+        }
         let Some(pool) = upstreams.pool(&self.target.provider.id) else { return Ok(None) };
         let lease = pool.take(now, &self.refused).map_err(|unavailable| match unavailable {
             Unavailable::Refused => Cause::CredentialsExhausted { status: self.refusal },

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, Response, StatusCode};
 use reqwest::Body;
-use signalbox_routing::{AnswerModel, Target};
+use signalbox_routing::{AnswerModel, CredentialSource, Target};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -41,6 +41,8 @@ impl Once<'_> {
         let won = match Verdict::of(status, &self.target.provider.retry) {
             Verdict::Answer => self.commit(response).await?,
             Verdict::Pass => self.pass(response),
+            // Said about the caller's own key, or about having none: that is for the caller to hear.
+            Verdict::Refused if self.lease.is_none() && self.asks_with_the_callers_key() => self.pass(response),
             Verdict::Retry if self.last && status.is_client_error() => self.pass(response),
             Verdict::Retry => return Err(Cause::Status(status).then(Next::OtherTargetOrAgain)),
             Verdict::Refused => return Err(self.refused(status)),
@@ -52,7 +54,8 @@ impl Once<'_> {
     }
 
     async fn send(&self) -> Result<Response<Body>, Loss> {
-        let key = self.lease.as_ref().map(Lease::key);
+        let own_key = || self.call.own_keys.of(&self.target.provider.id);
+        let key = self.lease.as_ref().map(Lease::key).or_else(own_key);
         let request = upstream::request(self.call, self.target, key)
             .map_err(|error| Cause::Unsendable(Unsendable::Url(error)).then(Next::OtherTarget))?;
         let limit = self.target.provider.timeouts.response_header;
@@ -63,6 +66,10 @@ impl Once<'_> {
             Ok(Err(error)) => Err(Cause::Unreachable(error).then(Next::OtherTargetOrAgain)),
             Err(_) => Err(deadline.clock.into()),
         }
+    }
+
+    fn asks_with_the_callers_key(&self) -> bool {
+        self.target.provider.credential_source == CredentialSource::Client
     }
 
     fn refused(&self, status: StatusCode) -> Loss {

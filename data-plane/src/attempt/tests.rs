@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{Answer, Broken, Call, Failed, Trail, Won, run};
 use crate::{
     splice,
-    upstream::{Payload, Upstreams},
+    upstream::{OwnKeys, Payload, Upstreams},
 };
 
 mod cancel;
@@ -151,6 +151,7 @@ pub(crate) fn chat() -> Call {
         query: None,
         headers: HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]),
         body: Payload::Json { model_span: splice::find_model(&text).unwrap(), text },
+        own_keys: OwnKeys::default(),
         stream: false,
         requested_model: "asked".into(),
         deadline: None,

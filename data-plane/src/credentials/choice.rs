@@ -88,7 +88,7 @@ fn has_room((member, record): &Candidate<'_>) -> bool {
 }
 
 impl Record {
-    fn trouble_at(&self, now: Instant) -> Option<Trouble> {
+    pub(super) fn trouble_at(&self, now: Instant) -> Option<Trouble> {
         self.trouble.filter(|trouble| match trouble {
             Trouble::Refused { until } | Trouble::Cooling { until } => now < *until,
         })

@@ -187,3 +187,24 @@ fn what_is_known_outlives_a_revision_but_not_a_new_version() {
     let replaced = Pool::new(CredentialChoice::LeastRecentlyUsed, vec![member("a2", 1, None)], Some(&after));
     assert_eq!(taken(&replaced, now, 1), ["a2"]);
 }
+
+#[test]
+fn a_report_tells_how_each_key_is_and_sums_them_up() {
+    let now = Instant::now();
+    let pool = pool(CredentialChoice::LeastRecentlyUsed, &["a", "b", "c"]);
+    take(&pool, now).refused(now);
+    take(&pool, now).limited(now, Some(MINUTE));
+    let _under_way = take(&pool, now);
+    let told = serde_json::to_value(pool.report(now + Duration::from_millis(500))).unwrap();
+    assert_eq!(
+        told,
+        serde_json::json!({
+            "total": 3, "usable": 1, "set_aside": 1, "cooling": 1, "in_flight": 1, "attempts": 3, "failures": 2,
+            "credentials": {
+                "a": {"state": "set_aside", "in_flight": 0, "attempts": 1, "failures": 1, "recovers_in_seconds": 600},
+                "b": {"state": "cooling", "in_flight": 0, "attempts": 1, "failures": 1, "recovers_in_seconds": 60},
+                "c": {"state": "usable", "in_flight": 1, "attempts": 1, "failures": 0},
+            },
+        })
+    );
+}
