@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use http::{HeaderMap, Request, StatusCode};
 use serde::Serialize;
-use signalbox_routing::{Position, Provider};
+use signalbox_routing::{Caller, Position, Provider};
 use tokio::{
     sync::OnceCell,
     time::{Instant, timeout},
@@ -123,8 +123,9 @@ pub(crate) async fn report(door: &Door, snapshot: Option<&Arc<Snapshot>>) -> Rep
         total_providers,
         credential_pools: snapshot.map(|snapshot| snapshot.upstreams.pools_report()).unwrap_or_default(),
         statistics: Statistics::of(door),
-        models: keyless
-            .map(|snapshot| snapshot.runtime.models(None).into_iter().map(|model| model.id.to_string()).collect()),
+        models: keyless.map(|snapshot| {
+            snapshot.runtime.models(Caller::Operator).into_iter().map(|model| model.id.to_string()).collect()
+        }),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     finding::{Fault, Finding},
     name::{Kind, ResourceName},
     resource::{Change, Resource},
-    runtime::Runtime,
+    runtime::{Models, Runtime},
 };
 
 mod address;
@@ -60,6 +60,7 @@ impl Runtime {
         let mut runtime = self.clone();
         if !others.is_empty() {
             runtime.traffic = Arc::new(traffic::compile(&self.traffic, &others));
+            runtime.models = Arc::new(Models::of(&runtime.traffic, self.models.found()));
         }
         client_key::apply(&mut runtime.keys, &keys);
         let mut findings: Vec<Finding> = runtime.findings().cloned().collect();
@@ -95,6 +96,11 @@ struct Written<T> {
 
 /// Who has what only one may have.
 type Claims<K> = BTreeMap<K, ResourceName>;
+
+/// Whether a text can be a model's own name.
+pub(crate) fn is_model(text: &str) -> bool {
+    value::model(text).is_ok()
+}
 
 fn decode<M: Message + Default>(body: &Bytes) -> Result<M, Faults> {
     M::decode(body.clone()).map_err(|_| Faults::whole(Fault::Undecodable))

@@ -47,6 +47,15 @@ impl Glob {
         left.ends_with(tail)
     }
 
+    /// Whether it matches any name that begins like this and goes on.
+    #[must_use]
+    pub(crate) fn matches_below(&self, start: &str) -> bool {
+        match self.0.split_once('*') {
+            None => self.0.len() > start.len() && self.0.starts_with(start),
+            Some((head, _)) => head.starts_with(start) || start.starts_with(head),
+        }
+    }
+
     pub(crate) const fn text(&self) -> &Arc<str> {
         &self.0
     }

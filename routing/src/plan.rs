@@ -7,7 +7,8 @@ use http::Uri;
 
 use crate::{
     endpoint::Endpoint,
-    runtime::{AnswerModel, ClientKey, Provider, Runtime},
+    name::Id,
+    runtime::{AnswerModel, Callers, ClientKey, Dialect, Provider, Runtime},
 };
 
 mod draw;
@@ -46,6 +47,24 @@ impl<'a> Caller<'a> {
         match self {
             Self::Key(key) => Some(key),
             Self::Stranger | Self::Operator => None,
+        }
+    }
+
+    /// Whether a model may be asked for by this name.
+    fn may_ask_for(self, model: &str) -> bool {
+        self.key().is_none_or(|key| key.allows(model))
+    }
+
+    /// Whether it may call a provider, and ask for any model of it under its prefix.
+    fn may_use(self, provider: &Provider) -> bool {
+        self.may_call(provider) && self.key().is_none_or(|key| key.allows_below(&provider.prefix))
+    }
+
+    /// Whether requests may go to a provider at all, whatever the model.
+    pub(crate) fn may_call(self, provider: &Provider) -> bool {
+        match self {
+            Self::Key(_) | Self::Operator => true,
+            Self::Stranger => provider.callers == Callers::Anyone,
         }
     }
 }
@@ -99,20 +118,23 @@ impl Runtime {
     /// [`Refusal::ModelNotFound`] where nobody serves the model at this endpoint or the key may not use it.
     pub fn plan(&self, request: &Request<'_>) -> Result<Plan, Refusal> {
         let Request { caller, model, endpoint, seed } = *request;
-        let key = caller.key();
-        let found = allowed(key, model).then(|| Search::new(&self.traffic, key, Some(endpoint), seed).run(model));
+        let found = caller.may_ask_for(model).then(|| Search::new(self, caller, Some(endpoint), seed).run(model));
         let Found { first, rest, redirect } = found.flatten().ok_or(Refusal::ModelNotFound)?;
         let attempts = first.provider.retry.attempts;
         let answer_model = redirect.map_or(AnswerModel::Served, |redirect| redirect.answer_model);
         Ok(Plan { first, rest, answer_model, attempts })
     }
 
-    /// The models that a key may use and that can be listed: those of fixed lists, by `prefix/model`, and exact redirects.
+    /// The models that a caller may use and that can be listed: those of fixed and of discovered lists, by `prefix/model`, and exact
+    /// redirects; all of them as far as the filter of the settings lets them through.
     #[must_use]
-    pub fn models(&self, key: Option<&ClientKey>) -> Vec<Model> {
-        let redirects = self.traffic.redirects.exact().filter(|redirect| redirect.is_for(key));
-        let redirects = redirects.filter_map(|redirect| self.model(key, redirect.from.as_str()));
-        let listed = self.traffic.catalog.iter().filter(|model| allowed(key, &model.id)).cloned();
+    pub fn models(&self, caller: Caller<'_>) -> Vec<Model> {
+        let filter = &self.settings().model_filter;
+        let redirects = self.traffic.redirects.exact().filter(|redirect| redirect.is_for(caller.key()));
+        let redirects = redirects.map(|redirect| redirect.from.as_str()).filter(|from| filter.lists(from));
+        let redirects = redirects.filter_map(|from| self.model(caller, from));
+        let catalog = self.models.catalog().iter().filter(|listed| caller.may_call(&listed.provider));
+        let listed = catalog.map(|listed| &listed.model).filter(|model| caller.may_ask_for(&model.id)).cloned();
         // Stable, so that of a name that is both a redirect's and a provider's the redirect's is kept, as in a plan.
         let mut models: Vec<Model> = redirects.chain(listed).collect();
         models.sort_by(|a, b| a.id.cmp(&b.id));
@@ -120,20 +142,37 @@ impl Runtime {
         models
     }
 
-    /// A model that a key may use, under any name that can be planned, listed or not.
+    /// A model that a caller may use, under any name that can be planned, listed or not.
     #[must_use]
-    pub fn model(&self, key: Option<&ClientKey>, id: &str) -> Option<Model> {
-        if !allowed(key, id) {
+    pub fn model(&self, caller: Caller<'_>, id: &str) -> Option<Model> {
+        if !caller.may_ask_for(id) {
             return None;
         }
-        let Found { first, redirect, .. } = Search::new(&self.traffic, key, None, 0).run(id)?;
+        let Found { first, redirect, .. } = Search::new(self, caller, None, 0).run(id)?;
         let owned_by = if redirect.is_some() { "signalbox".into() } else { Arc::clone(&first.provider.prefix) };
         Some(Model { id: id.into(), owned_by })
     }
-}
 
-fn allowed(key: Option<&ClientKey>, model: &str) -> bool {
-    key.is_none_or(|key| key.allows(model))
+    /// The provider in use that is named by its id, or else by its prefix, if the caller may use any model of it under its prefix.
+    #[must_use]
+    pub fn provider_for(&self, caller: Caller<'_>, prefix_or_id: &str) -> Option<Arc<Provider>> {
+        let by_id = Id::parse(prefix_or_id).ok().and_then(|id| self.traffic.providers.get(&id));
+        let by_prefix = || self.traffic.providers_by_prefix.get(prefix_or_id)?.as_ref();
+        by_id.or_else(by_prefix).filter(|provider| caller.may_use(provider)).cloned()
+    }
+
+    /// The provider for what names neither a model nor a provider: the default one if it speaks one of these dialects, else the
+    /// only one in use that does and that the caller may use.
+    #[must_use]
+    pub fn sole_provider(&self, caller: Caller<'_>, dialects: &[Dialect]) -> Option<Arc<Provider>> {
+        let fit = |provider: &&Arc<Provider>| dialects.contains(&provider.dialect) && caller.may_use(provider);
+        let default = self.settings().default_provider.as_ref().and_then(|id| self.traffic.providers.get(id));
+        let only = || {
+            let mut fitting = self.providers().filter(fit);
+            fitting.next().filter(|_| fitting.next().is_none())
+        };
+        default.filter(fit).or_else(only).cloned()
+    }
 }
 
 #[cfg(test)]
@@ -232,22 +271,16 @@ mod tests {
             client_key("k", |k| k.allowed_models = vec!["a/m".into(), "al*".into()]),
         ]);
         let k = key(&runtime, "k");
-        let refusal = |model| {
-            runtime.plan(&Request {
-                caller: k.map_or(Caller::Operator, Caller::Key),
-                model,
-                endpoint: Endpoint::ChatCompletions,
-                seed: 0,
-            })
-        };
+        let caller = Caller::Key(k.unwrap());
+        let refusal = |model| runtime.plan(&Request { caller, model, endpoint: Endpoint::ChatCompletions, seed: 0 });
         assert_eq!(refusal("a/n"), Err(Refusal::ModelNotFound));
         assert_eq!(refusal("a/n"), refusal("nowhere"));
         // Only what the client asks for counts: where a redirect leads is the operator's business.
         assert_eq!(targets(plan_for(&runtime, k, "alias")), ["a:n"]);
-        let ids: Vec<_> = runtime.models(k).into_iter().map(|model| model.id.to_string()).collect();
+        let ids: Vec<_> = runtime.models(caller).into_iter().map(|model| model.id.to_string()).collect();
         assert_eq!(ids, ["a/m", "alias"]);
-        assert_eq!(runtime.model(k, "a/n"), None);
-        assert_eq!(runtime.model(k, "m"), None);
+        assert_eq!(runtime.model(caller, "a/n"), None);
+        assert_eq!(runtime.model(caller, "m"), None);
     }
 
     #[test]
@@ -308,7 +341,7 @@ mod tests {
         ] {
             assert_eq!(request(model, endpoint), Err(Refusal::ModelNotFound), "{model}");
         }
-        assert_eq!(runtime.models(None).iter().map(|model| &*model.id).collect::<Vec<_>>(), ["some"]);
+        assert_eq!(runtime.models(Caller::Operator).iter().map(|model| &*model.id).collect::<Vec<_>>(), ["some"]);
     }
 
     #[test]
@@ -360,7 +393,8 @@ mod tests {
             redirect("hidden", "hidden", &["b:y"], |r| r.client_key_labels = labels(&[("a", "b")])),
             route("unrelated", |_| {}),
         ]);
-        let listed: Vec<_> = runtime.models(None).iter().map(|m| format!("{} {}", m.id, m.owned_by)).collect();
+        let listed: Vec<_> =
+            runtime.models(Caller::Operator).iter().map(|m| format!("{} {}", m.id, m.owned_by)).collect();
         assert_eq!(listed, ["Bee/y Bee", "Bee/z Bee", "a/z signalbox"]);
         for (id, owner) in [
             ("a/z", Some("signalbox")),
@@ -372,7 +406,7 @@ mod tests {
             ("off/m", None),
             ("*", None),
         ] {
-            let model = runtime.model(None, id);
+            let model = runtime.model(Caller::Operator, id);
             assert_eq!(model.as_ref().map(|model| &*model.owned_by), owner, "{id}");
             assert!(model.is_none_or(|model| *model.id == *id));
         }

@@ -117,19 +117,22 @@ fn some_changes() -> impl Strategy<Value = Vec<Change>> {
     })
 }
 
+fn callers(runtime: &Runtime) -> impl Iterator<Item = Caller<'_>> {
+    let keys = KEYS.iter().filter_map(|id| key(runtime, id)).map(Caller::Key);
+    [Caller::Operator, Caller::Stranger].into_iter().chain(keys)
+}
+
 /// All that can be seen of a configuration from outside.
 fn seen(runtime: &Runtime) -> String {
     let mut seen = format!("{:?}\n", runtime.settings());
     let providers = runtime.providers().map(|provider| format!("{provider:?}\n"));
     seen.extend(providers.chain(runtime.routes().map(|route| format!("{route:?}\n"))));
-    for key in std::iter::once(None).chain(KEYS.map(|id| key(runtime, id))) {
-        let _ = writeln!(seen, "{key:?} {:?}", runtime.models(key));
+    for caller in callers(runtime) {
+        let _ = writeln!(seen, "{caller:?} {:?}", runtime.models(caller));
         for model in MODELS {
             for endpoint in [Endpoint::ChatCompletions, Endpoint::Embeddings] {
-                let plans = [1, 2, 3].map(|seed| {
-                    runtime.plan(&Request { caller: key.map_or(Caller::Operator, Caller::Key), model, endpoint, seed })
-                });
-                let _ = writeln!(seen, "{model} {endpoint:?} {:?} {plans:?}", runtime.model(key, model));
+                let plans = [1, 2, 3].map(|seed| runtime.plan(&Request { caller, model, endpoint, seed }));
+                let _ = writeln!(seen, "{model} {endpoint:?} {:?} {plans:?}", runtime.model(caller, model));
             }
         }
     }
@@ -167,17 +170,19 @@ proptest! {
     ) {
         let runtime = compile(&changes).runtime;
         let endpoint = Endpoint::ALL[place];
-        for key in std::iter::once(None).chain(KEYS.map(|id| key(&runtime, id))) {
-            let Ok(plan) = runtime.plan(&Request { caller: key.map_or(Caller::Operator, Caller::Key), model: &model, endpoint, seed }) else { continue };
-            prop_assert!(key.is_none_or(|key| key.allows(&model)));
-            prop_assert!(runtime.model(key, &model).is_some());
+        for caller in callers(&runtime) {
+            let Ok(plan) = runtime.plan(&Request { caller, model: &model, endpoint, seed }) else { continue };
+            prop_assert!(caller.key().is_none_or(|key| key.allows(&model)));
+            prop_assert!(runtime.model(caller, &model).is_some());
             for target in std::iter::once(&plan.first).chain(&plan.rest) {
                 prop_assert!(runtime.providers().any(|provider| *provider == target.provider));
                 prop_assert_eq!(target.provider.url(endpoint, &target.model), Some(target.url.clone()));
             }
         }
-        for model in runtime.models(None) {
-            prop_assert_eq!(runtime.model(None, &model.id), Some(model));
+        for caller in callers(&runtime) {
+            for model in runtime.models(caller) {
+                prop_assert_eq!(runtime.model(caller, &model.id), Some(model));
+            }
         }
     }
 

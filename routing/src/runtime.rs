@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
-use crate::{compile::Sources, finding::Finding, keys::Keys, name::Id, plan::Model};
+use crate::{compile::Sources, finding::Finding, keys::Keys, name::Id};
 
 mod client_key;
 mod conversation;
 mod cors;
 mod filter;
 mod header;
+mod models;
 mod place;
 mod profile;
 mod provider;
@@ -22,6 +23,7 @@ pub use conversation::{Conversation, Create};
 pub use cors::Cors;
 pub use filter::ModelFilter;
 pub use header::{ConfiguredHeader, HeaderPolicy};
+pub(crate) use models::Models;
 pub use place::Place;
 pub use profile::{HttpVersion, Profile, Proxy};
 pub use provider::{
@@ -36,10 +38,19 @@ pub use route::{Route, RouteTarget, below};
 #[derive(Debug, Clone, Default)]
 pub struct Runtime {
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) models: Arc<Models>,
     pub(crate) keys: Keys,
 }
 
 impl Runtime {
+    /// The same configuration with what providers were found to have, by provider. Such models are listed and own their bare names
+    /// like those of a fixed list; other names still pass behind the prefix of a provider without one. Names that no client could
+    /// write are left out. What was found outlasts changes, until its provider is gone or is not to be asked any more.
+    #[must_use]
+    pub fn discovered(&self, found: &BTreeMap<Id, Arc<[Arc<str>]>>) -> Self {
+        Self { models: Arc::new(Models::of(&self.traffic, found)), ..self.clone() }
+    }
+
     /// The settings in force.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -89,13 +100,9 @@ pub(crate) struct Traffic {
     pub(crate) providers: BTreeMap<Id, Arc<Provider>>,
     /// Providers by what clients write before the slash; `None` = disabled, so that what is meant for it goes nowhere else.
     pub(crate) providers_by_prefix: BTreeMap<Arc<str>, Option<Arc<Provider>>>,
-    /// For each bare model name, the providers that list it, best first.
-    pub(crate) owners: BTreeMap<Arc<str>, Vec<Arc<Provider>>>,
     pub(crate) redirects: Redirects,
     /// Routes in use, by first path segment.
     pub(crate) routes_by_segment: BTreeMap<Arc<str>, Arc<Route>>,
-    /// `prefix/model` for every model that a provider in use lists, sorted by id.
-    pub(crate) catalog: Vec<Model>,
     /// What all of this was compiled from.
     pub(crate) sources: Sources,
     /// What is wrong with the sources.

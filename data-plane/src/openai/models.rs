@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::Method;
 use serde::Serialize;
-use signalbox_routing::{ClientKey, Model, Refusal};
+use signalbox_routing::{Caller, ClientKey, Model, Refusal};
 
 use crate::{
     errors::Error,
@@ -43,7 +43,7 @@ impl<'a> From<&'a Model> for Entry<'a> {
 /// Where the method is another, or a key is asked for and not accepted.
 pub(crate) fn list(asked: &Asked, exchange: &mut Exchange) -> Result<Reply, Error> {
     let key = identify(asked, exchange)?;
-    let models = asked.snapshot.runtime.models(key.as_deref());
+    let models = asked.snapshot.runtime.models(caller(key.as_deref()));
     Ok(reply::json(&List { object: "list", data: models.iter().map(Entry::from).collect() }))
 }
 
@@ -54,8 +54,13 @@ pub(crate) fn list(asked: &Asked, exchange: &mut Exchange) -> Result<Reply, Erro
 pub(crate) fn get(asked: &Asked, id: &str, exchange: &mut Exchange) -> Result<Reply, Error> {
     let key = identify(asked, exchange)?;
     let id: Cow<'_, str> = path::decode(id).ok_or(Refusal::ModelNotFound)?;
-    let model = asked.snapshot.runtime.model(key.as_deref(), &id).ok_or(Refusal::ModelNotFound)?;
+    let model = asked.snapshot.runtime.model(caller(key.as_deref()), &id).ok_or(Refusal::ModelNotFound)?;
     Ok(reply::json(&Entry::from(&model)))
+}
+
+/// Whom the models are listed for: everybody, where nobody in particular is good enough.
+fn caller(key: Option<&ClientKey>) -> Caller<'_> {
+    key.map_or(Caller::Operator, Caller::Key)
 }
 
 /// Who asks; `None` = nobody in particular, which is good enough where Settings say so.

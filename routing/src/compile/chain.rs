@@ -17,22 +17,24 @@ pub(super) struct Takers<'a> {
     redirects: Vec<Glob>,
     by_prefix: BTreeMap<&'a str, &'a Provider>,
     listed: BTreeSet<&'a str>,
-    default: bool,
+    /// Whether there is somebody for any name: the default provider, or one that may turn out to have it.
+    any: bool,
 }
 
 impl<'a> Takers<'a> {
     pub(super) fn new(redirects: Vec<Glob>, providers: &'a [Written<Arc<Provider>>], default: bool) -> Self {
         let providers = providers.iter().map(|written| &*written.value);
         let by_prefix = providers.clone().map(|provider| (&*provider.prefix, provider)).collect();
+        let any = default || providers.clone().any(|provider| provider.discovery.is_some());
         let listed = providers.flat_map(|provider| &provider.models).map(|model| &**model).collect();
-        Self { redirects, by_prefix, listed, default }
+        Self { redirects, by_prefix, listed, any }
     }
 
     /// Whether anybody takes a model, for some key or other.
     pub(super) fn take(&self, model: &str) -> bool {
         let prefixed = model.split_once('/').and_then(|(prefix, name)| Some((self.by_prefix.get(prefix)?, name)));
-        let served = prefixed.map_or(self.default, |(provider, name)| {
-            if provider.models.is_empty() {
+        let served = prefixed.map_or(self.any, |(provider, name)| {
+            if provider.models.is_empty() || provider.discovery.is_some() {
                 !name.is_empty()
             } else {
                 provider.models.iter().any(|listed| **listed == *name)

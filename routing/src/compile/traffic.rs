@@ -15,7 +15,6 @@ use super::{
 use crate::{
     finding::{Effect, Fault, Finding},
     name::{Id, Kind, ResourceName},
-    plan::Model,
     resource::Change,
     runtime::{Credential, Provider, Redirect, Redirects, Route, Settings, Traffic},
 };
@@ -50,13 +49,10 @@ pub(super) fn compile(previous: &Traffic, changes: &[&Change]) -> Traffic {
         .iter()
         .map(|Written { value, disabled }| (Arc::clone(&value.prefix), (!disabled).then(|| Arc::clone(value))))
         .collect();
-    let providers: Vec<Arc<Provider>> = in_use(providers).collect();
     Traffic {
         settings,
         providers_by_prefix,
-        owners: owners(&providers),
-        catalog: catalog(&providers),
-        providers: providers.into_iter().map(|provider| (provider.id.clone(), provider)).collect(),
+        providers: in_use(providers).map(|provider| (provider.id.clone(), provider)).collect(),
         redirects,
         routes_by_segment,
         sources,
@@ -202,34 +198,6 @@ fn place(redirect: Arc<Redirect>, redirects: &mut Redirects) -> Result<Arc<Redir
 
 fn in_use<T>(written: Vec<Written<T>>) -> impl Iterator<Item = T> {
     written.into_iter().filter(|written| !written.disabled).map(|written| written.value)
-}
-
-/// For each bare model name, the providers that list it, best first.
-fn owners(providers: &[Arc<Provider>]) -> BTreeMap<Arc<str>, Vec<Arc<Provider>>> {
-    let mut owners: BTreeMap<Arc<str>, Vec<Arc<Provider>>> = BTreeMap::new();
-    for provider in providers {
-        for model in &provider.models {
-            owners.entry(Arc::clone(model)).or_default().push(Arc::clone(provider));
-        }
-    }
-    for owners in owners.values_mut() {
-        owners.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.id.cmp(&b.id)));
-    }
-    owners
-}
-
-/// Every model of a fixed list as `prefix/model`, sorted.
-fn catalog(providers: &[Arc<Provider>]) -> Vec<Model> {
-    let models = providers.iter().flat_map(|provider| {
-        let owned_by = &provider.prefix;
-        provider
-            .models
-            .iter()
-            .map(move |model| Model { id: format!("{owned_by}/{model}").into(), owned_by: Arc::clone(owned_by) })
-    });
-    let mut models: Vec<Model> = models.collect();
-    models.sort();
-    models
 }
 
 #[cfg(test)]

@@ -2,16 +2,17 @@
 
 use std::{ptr, sync::Arc};
 
-use super::{Target, draw::Draw};
+use super::{Caller, Target, draw::Draw};
 use crate::{
     endpoint::Endpoint,
-    runtime::{ClientKey, Destination, Provider, Redirect, RedirectTarget, Traffic},
+    runtime::{Destination, Models, Provider, Redirect, RedirectTarget, Runtime, Traffic},
 };
 
 /// A walk under way.
 pub(super) struct Search<'a> {
     traffic: &'a Traffic,
-    key: Option<&'a ClientKey>,
+    models: &'a Models,
+    caller: Caller<'a>,
     /// `None` = any endpoint will do.
     endpoint: Option<Endpoint>,
     draw: Draw,
@@ -40,9 +41,18 @@ pub(super) struct Found<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(traffic: &'a Traffic, key: Option<&'a ClientKey>, endpoint: Option<Endpoint>, seed: u64) -> Self {
-        let (pending, followed) = (Vec::new(), Vec::new());
-        Self { traffic, key, endpoint, draw: Draw::new(seed), first: None, rest: Vec::new(), pending, followed }
+    pub(super) fn new(runtime: &'a Runtime, caller: Caller<'a>, endpoint: Option<Endpoint>, seed: u64) -> Self {
+        Self {
+            traffic: &runtime.traffic,
+            models: &runtime.models,
+            caller,
+            endpoint,
+            draw: Draw::new(seed),
+            first: None,
+            rest: Vec::new(),
+            pending: Vec::new(),
+            followed: Vec::new(),
+        }
     }
 
     /// Walks from a model as far as it goes. `None` = it leads nowhere.
@@ -65,7 +75,7 @@ impl<'a> Search<'a> {
 
     /// Takes a model one step further: into the targets of the redirect that it belongs to, or to the providers that serve it.
     fn resolve(&mut self, model: &'a str) -> Option<&'a Redirect> {
-        let Some(redirect) = self.traffic.redirects.find(model, self.key) else {
+        let Some(redirect) = self.traffic.redirects.find(model, self.caller.key()) else {
             self.look_up(model);
             return None;
         };
@@ -92,10 +102,10 @@ impl<'a> Search<'a> {
         let prefixed =
             model.split_once('/').and_then(|(prefix, name)| Some((traffic.providers_by_prefix.get(prefix)?, name)));
         if let Some((Some(provider), name)) = prefixed
-            && let Some(name) = self.served(provider, name)
+            && let Some(name) = self.models.served(provider, name)
         {
             self.add(provider, name);
-        } else if let Some((name, owners)) = traffic.owners.get_key_value(model) {
+        } else if let Some((name, owners)) = self.models.owners(model) {
             for owner in owners {
                 self.add(owner, Arc::clone(name));
             }
@@ -106,17 +116,11 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The name after a provider's prefix, if the provider serves it.
-    fn served(&self, provider: &Arc<Provider>, name: &str) -> Option<Arc<str>> {
-        if provider.models.is_empty() {
-            return (!name.is_empty()).then(|| name.into());
-        }
-        let (name, owners) = self.traffic.owners.get_key_value(name)?;
-        owners.iter().any(|owner| Arc::ptr_eq(owner, provider)).then(|| Arc::clone(name))
-    }
-
-    /// Adds a target, unless the provider does not have the endpoint or the plan has the target already.
+    /// Adds a target, unless the provider is not for the caller or does not have the endpoint, or the plan has the target already.
     fn add(&mut self, provider: &Arc<Provider>, model: Arc<str>) {
+        if !self.caller.may_call(provider) {
+            return;
+        }
         let url = match self.endpoint {
             Some(endpoint) => provider.url(endpoint, &model),
             None => provider.places.keys().find_map(|endpoint| provider.url(*endpoint, &model)),

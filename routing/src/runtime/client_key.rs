@@ -49,4 +49,10 @@ impl ClientKey {
     pub fn allows(&self, model: &str) -> bool {
         self.allowed_models.is_empty() || self.allowed_models.iter().any(|glob| glob.matches(model))
     }
+
+    /// Whether there is any model that it may request behind a provider's prefix.
+    pub(crate) fn allows_below(&self, prefix: &str) -> bool {
+        let start = format!("{prefix}/");
+        self.allowed_models.is_empty() || self.allowed_models.iter().any(|glob| glob.matches_below(&start))
+    }
 }
