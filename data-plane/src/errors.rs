@@ -12,7 +12,7 @@ use signalbox_routing::Refusal;
 
 use crate::{
     attempt::{Broken, Cause, Failed},
-    auth, framing, inbound, mount,
+    auth, destination, framing, inbound, mount,
     openai::{self, envelope},
     path,
     reply::Reply,
@@ -66,6 +66,9 @@ pub(crate) enum Error {
     /// Every attempt failed.
     #[error(transparent)]
     Attempt(#[from] Failed),
+    /// A universal route is not to call what it is asked for.
+    #[error(transparent)]
+    Destination(#[from] destination::Error),
     /// A route's target did not answer.
     #[error(transparent)]
     Mount(#[from] mount::Error),
@@ -107,6 +110,7 @@ impl Error {
                 Answer::invalid(StatusCode::NOT_FOUND, "model_not_found", message).param("model")
             }
             Self::Attempt(failed) => of_attempt(&failed.cause),
+            Self::Destination(error) => of_destination(error),
             Self::Mount(error) => of_mount(error),
             Self::NotReady => {
                 unavailable("gateway_not_ready", "The gateway has no configuration yet. Try again once it has.")
@@ -217,6 +221,23 @@ fn of_attempt(cause: &Cause) -> Answer {
         Cause::ErrorInside => upstream_error("The provider answered with an error inside a success."),
         Cause::BrokenOff(_) => upstream_error("The provider broke off its answer."),
         Cause::Unsendable(_) => upstream_error("The request cannot be sent to the provider as it is configured."),
+    }
+}
+
+fn of_destination(error: &destination::Error) -> Answer {
+    match error {
+        destination::Error::NotAnAddress => bad_request(
+            "invalid_url",
+            "This route is called with a whole address behind its name: `/ROUTE/https://HOST/PATH`.",
+        ),
+        destination::Error::UserInfo | destination::Error::Host => {
+            bad_request("invalid_url", format!("This URL is refused: {error}."))
+        }
+        // On purpose not why: whether a name exists in the gateway's network is nobody's business.
+        destination::Error::NotAllowed { .. } => {
+            let message = "This route may not call that address. Whoever runs the gateway can allow its range.";
+            Answer::invalid(StatusCode::FORBIDDEN, "destination_not_allowed", message)
+        }
     }
 }
 

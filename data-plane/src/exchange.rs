@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     admit::Admission,
+    cors,
     errors::Error,
     headers::{X_REQUEST_ID, X_SIGNALBOX_ATTEMPTS, X_SIGNALBOX_MODEL, X_SIGNALBOX_PROVIDER, X_SIGNALBOX_REVISION},
     metrics::Metrics,
@@ -25,6 +26,8 @@ use crate::{
 pub(crate) struct Exchange {
     /// What is known of it so far.
     pub(crate) record: Record,
+    /// What the browser is told that may have sent it; `None` = nothing.
+    pub(crate) cors: Option<cors::Told>,
     metrics: Arc<Metrics>,
     admission: Option<Admission>,
     finished: bool,
@@ -42,7 +45,7 @@ pub(crate) struct Carried {
 impl Exchange {
     /// Opened when the head of a request has been read.
     pub(crate) fn open(request_id: RequestId, method: Method, metrics: Arc<Metrics>) -> Self {
-        Self { record: Record::new(request_id, method), metrics, admission: None, finished: false }
+        Self { record: Record::new(request_id, method), cors: None, metrics, admission: None, finished: false }
     }
 
     /// Keeps the slot until the end.
@@ -83,7 +86,10 @@ impl Exchange {
     }
 
     /// Names what happened, in every answer that is not a page of our own.
-    fn sign(&self, headers: &mut HeaderMap) {
+    fn sign(&mut self, headers: &mut HeaderMap) {
+        if let Some(cors) = self.cors.take() {
+            cors.write(headers);
+        }
         let Record { request_id, revision, trail, .. } = &self.record;
         headers.insert(X_REQUEST_ID, request_id.header());
         if self.record.is_own() {

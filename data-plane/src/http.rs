@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 use crate::{
     admit::Slots,
     auth::{self, Caller},
+    cors,
     drain::Connections,
     errors::Error,
     exchange::{Carried, Exchange},
@@ -115,6 +116,13 @@ impl Door {
         framing::check(&request, &self.limits)?;
         let snapshot = self.live.load();
         let (head, body) = request.into_parts();
+        if let Some(cors) = snapshot.as_ref().and_then(|snapshot| snapshot.runtime.settings().cors.as_ref()) {
+            exchange.cors = Some(cors::tell(cors, &head).await);
+            if cors::is_preflight(&head) {
+                exchange.record.operation = Operation::Own;
+                return Ok(cors::preflight());
+            }
+        }
         // The head moves on while its path is still read. The copy shares the URI's bytes.
         let uri = head.uri.clone();
         let path = Path::parse(uri.path())?;

@@ -2,25 +2,26 @@
 
 use std::{borrow::Cow, error::Error as StdError, sync::Arc, time::Duration};
 
-use http::{Request, Response, StatusCode, request::Parts};
+use http::{Request, Response, StatusCode, Uri, request::Parts};
 use signalbox_routing::{Route, RouteTarget, below};
-use tokio::time::timeout;
 
 use crate::{
-    auth,
+    auth, destination,
     errors::Error as Refused,
     exchange::Exchange,
     headers,
     http::Asked,
-    inbound,
+    inbound, path,
     record::Operation,
     reply::{Content, Reply},
-    upstream::Transport,
+    upstream::{Transport, Upstreams},
 };
 
 mod answer;
+mod upload;
 
 pub(crate) use answer::{Answer, Broken};
+use upload::Upload;
 
 /// Why a route's target did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -57,16 +58,42 @@ pub(crate) async fn pass(asked: Asked, at: (&str, &str), exchange: &mut Exchange
         asked.caller(exchange)?.known()?;
     }
     let (head, body, snapshot) = asked.body()?;
-    let request = request(head, rest, &route)?.map(|()| reqwest::Body::wrap(body));
-    let client = snapshot.upstreams.client(&route.profile).ok_or(Error::Unusable)?;
-    let sent =
-        timeout(route.timeout, client.send(request)).await.map_err(|_| Error::TimedOut { after: route.timeout })?;
-    Ok(answer(sent.map_err(blame)?)?)
+    let (upload, clock) = Upload::new(body);
+    let request = request(head, rest, &route)?.map(|()| reqwest::Body::wrap(upload));
+    let sent = tokio::select! {
+        sent = send(&snapshot.upstreams, &route, request) => sent?,
+        () = clock.run_out(route.timeout) => return Err(Error::TimedOut { after: route.timeout }.into()),
+    };
+    Ok(answer(sent)?)
+}
+
+/// Sends a request on the route's way.
+async fn send(
+    upstreams: &Upstreams,
+    route: &Route,
+    request: Request<reqwest::Body>,
+) -> Result<Response<reqwest::Body>, Refused> {
+    let sent = match &route.to {
+        RouteTarget::Fixed(_) => upstreams.client(&route.profile).ok_or(Error::Unusable)?.send(request).await,
+        RouteTarget::Universal { allowed_ranges } => {
+            let client = upstreams.guarded(&route.profile, allowed_ranges).ok_or(Error::Unusable)?;
+            client.send(request).await.map_err(Transport::from)
+        }
+    };
+    sent.map_err(blame)
+}
+
+/// The URL of what is asked for. Two slashes in a row are for universal routes only.
+fn url(to: &RouteTarget, rest: &str, query: Option<&str>) -> Result<Uri, Refused> {
+    match to {
+        RouteTarget::Fixed(_) if rest.contains("//") => Err(path::Error::Empty.into()),
+        RouteTarget::Fixed(target) => Ok(below(target, rest, query).map_err(Error::Unsendable)?),
+        RouteTarget::Universal { .. } => Ok(destination::parse(rest, query)?),
+    }
 }
 
 /// What goes to the route's target. A key that the route asks for stays here, and nothing else that a caller identifies with.
-fn request(head: Parts, rest: &str, route: &Route) -> Result<Request<()>, Error> {
-    let RouteTarget::Fixed(target) = &route.to else { return Err(Error::Unusable) };
+fn request(head: Parts, rest: &str, route: &Route) -> Result<Request<()>, Refused> {
     let Parts { method, uri, mut headers, .. } = head;
     let mut query = uri.query().map(Cow::Borrowed);
     if route.client_key_required {
@@ -77,7 +104,7 @@ fn request(head: Parts, rest: &str, route: &Route) -> Result<Request<()>, Error>
     headers::apply(&route.headers, &mut headers);
     let mut request = Request::new(());
     *request.method_mut() = method;
-    *request.uri_mut() = below(target, rest, query.as_deref()).map_err(Error::Unsendable)?;
+    *request.uri_mut() = url(&route.to, rest, query.as_deref())?;
     *request.headers_mut() = headers;
     Ok(request)
 }
@@ -86,6 +113,9 @@ fn request(head: Parts, rest: &str, route: &Route) -> Result<Request<()>, Error>
 fn blame(transport: Transport) -> Refused {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(&transport);
     while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref::<destination::Error>() {
+            return refused.clone().into();
+        }
         match error.downcast_ref() {
             Some(inbound::Error::TooLarge { limit }) => return inbound::Error::TooLarge { limit: *limit }.into(),
             Some(inbound::Error::TooSlow) => return inbound::Error::TooSlow.into(),

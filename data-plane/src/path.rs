@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use signalbox_routing::Endpoint;
 
 /// A path in its normal form (RFC 3986, section 6.2.2): what need not be escaped is not, and other escapes are in upper case.
-/// It begins with a slash and has no segment that is empty (but for the last), `.` or `..`, however it may be written.
+/// It begins with a slash and has no segment that is empty (but for the last, and for the one of a `://`), `.` or `..`, however it
+/// may be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path<'a>(Cow<'a, str>);
 
@@ -74,9 +75,8 @@ impl<'a> Path<'a> {
         if raw.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'\\') {
             return Err(Error::Character);
         }
-        let path = if raw.contains('%') { Cow::Owned(unescape(raw)?) } else { Cow::Borrowed(raw) };
-        check_segments(&path)?;
-        Ok(Self(path))
+        let Some((front, back)) = split_scheme(raw) else { return Ok(Self(normal(raw)?)) };
+        Ok(Self(Cow::Owned(format!("{}/{}", normal(front)?, normal(back)?))))
     }
 
     /// What is there, seen from below the base path, which may be left out.
@@ -98,6 +98,21 @@ impl<'a> Path<'a> {
             None => mount(below),
         }
     }
+}
+
+fn normal(raw: &str) -> Result<Cow<'_, str>, Error> {
+    let path = if raw.contains('%') { Cow::Owned(unescape(raw)?) } else { Cow::Borrowed(raw) };
+    check_segments(&path)?;
+    Ok(path)
+}
+
+/// Splits a path between the slashes of the first `http://` or `https://` that begins a segment: the one place where a path may
+/// have two in a row, as a universal route's address does.
+fn split_scheme(raw: &str) -> Option<(&str, &str)> {
+    let at = raw.find("://")?;
+    let (front, back) = (raw.get(..=at)?, raw.get(at + 2..)?);
+    let scheme = raw.get(..at)?.rsplit('/').next()?;
+    ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)).then_some((front, back))
 }
 
 fn in_api(path: &str) -> Place<'_> {
@@ -221,6 +236,9 @@ mod tests {
             ("/v1/modelsx", "Nowhere"),
             ("/openai", r#"Mount("openai", "")"#),
             ("/openai/", r#"Mount("openai", "/")"#),
+            ("/any/https://a.example/b%7e", r#"Mount("any", "/https://a.example/b~")"#),
+            ("/any/HTTP://a.example", r#"Mount("any", "/HTTP://a.example")"#),
+            ("/v1/https://a.example/", "Nowhere"),
             ("/openai/v1/chat/completions", r#"Mount("openai", "/v1/chat/completions")"#),
             ("/v10/models", r#"Mount("v10", "/models")"#),
         ] {
@@ -263,6 +281,15 @@ mod tests {
             "/openai/..%252fadmin",
             "/openai/..;/admin",
             "/openai//admin",
+            "/openai/https:///admin",
+            "/openai/https://a//admin",
+            "/openai/https://a/../admin",
+            "/openai/https://../admin",
+            "/openai/../https://a/admin",
+            "/openai/https://a/https://b/admin",
+            "/openai/xhttps://a/admin",
+            "/openai/ftp://a/admin",
+            "/openai/https:%2f%2fa/admin",
             "//openai/admin",
             "/openai/%2f%2fadmin",
             "/openai\\..\\admin",

@@ -6,8 +6,9 @@ use std::{
     sync::Arc,
 };
 
+use ipnet::IpNet;
 use secrecy::ExposeSecret as _;
-use signalbox_routing::{Credential, Dialect, Id, Profile, Provider, ResourceName, Route, Runtime};
+use signalbox_routing::{Credential, Dialect, Id, Profile, Provider, ResourceName, Route, RouteTarget, Runtime};
 use tokio::time::Instant;
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
 mod anthropic;
 mod call;
 mod client;
+mod guarded;
 mod head;
 mod key;
 mod openai;
@@ -26,6 +28,7 @@ mod secret;
 
 pub(crate) use call::{Call, OwnKeys};
 pub(crate) use client::{Client, Transport};
+pub(crate) use guarded::Guarded;
 pub(crate) use head::address;
 pub(crate) use key::Key;
 pub(crate) use openai::{Event, Kind, clean_answer, request};
@@ -35,6 +38,8 @@ pub(crate) use payload::Payload;
 #[derive(Debug, Default)]
 pub struct Upstreams {
     clients: HashMap<Arc<Profile>, Client>,
+    /// By profile and by the ranges that may be called.
+    guarded: HashMap<(Arc<Profile>, Vec<IpNet>), Guarded>,
     pools: BTreeMap<Id, Arc<Pool>>,
 }
 
@@ -69,6 +74,9 @@ pub enum UnusableCause {
     /// No HTTP client can be made as configured.
     #[error("no connections can be made as configured")]
     Client(#[source] Transport),
+    /// No HTTP client for addresses of the callers' choice can be made as configured.
+    #[error("no connections can be made as configured")]
+    Guarded(#[source] guarded::Unmakeable),
 }
 
 impl Upstreams {
@@ -90,7 +98,14 @@ impl Upstreams {
             next.take_client(&provider.profile, previous, || ResourceName::provider(&provider.id), &mut unusable);
         }
         for route in routes {
-            next.take_client(&route.profile, previous, || ResourceName::route(&route.id), &mut unusable);
+            match &route.to {
+                RouteTarget::Fixed(_) => {
+                    next.take_client(&route.profile, previous, || ResourceName::route(&route.id), &mut unusable);
+                }
+                RouteTarget::Universal { allowed_ranges } => {
+                    next.take_guarded(route, allowed_ranges, previous, &mut unusable);
+                }
+            }
         }
         (next, unusable)
     }
@@ -98,6 +113,11 @@ impl Upstreams {
     /// The client for a profile of the runtime that these were made for; `None` where none could be made.
     pub(crate) fn client(&self, profile: &Profile) -> Option<&Client> {
         self.clients.get(profile)
+    }
+
+    /// The client for a profile that calls these ranges and the public internet; `None` where none could be made.
+    pub(crate) fn guarded(&self, profile: &Arc<Profile>, allowed: &[IpNet]) -> Option<&Guarded> {
+        self.guarded.get(&(Arc::clone(profile), allowed.to_vec()))
     }
 
     /// The keys of a provider; `None` where it is configured without any.
@@ -124,6 +144,27 @@ impl Upstreams {
         match previous.and_then(|previous| previous.client(profile).cloned()).map_or_else(|| Client::new(profile), Ok) {
             Ok(client) => drop(self.clients.insert(Arc::clone(profile), client)),
             Err(error) => unusable.push(Unusable { name: name(), cause: UnusableCause::Client(error) }),
+        }
+    }
+
+    fn take_guarded(
+        &mut self,
+        route: &Route,
+        allowed: &[IpNet],
+        previous: Option<&Self>,
+        unusable: &mut Vec<Unusable>,
+    ) {
+        let key = (Arc::clone(&route.profile), allowed.to_vec());
+        if self.guarded.contains_key(&key) {
+            return;
+        }
+        let known = previous.and_then(|previous| previous.guarded.get(&key).cloned());
+        match known.map_or_else(|| Guarded::new(&route.profile, allowed), Ok) {
+            Ok(client) => drop(self.guarded.insert(key, client)),
+            Err(error) => {
+                let name = ResourceName::route(&route.id);
+                unusable.push(Unusable { name, cause: UnusableCause::Guarded(error) });
+            }
         }
     }
 

@@ -109,7 +109,7 @@ fn unusable(unusable: &Unusable) -> sync::Rejection {
     let reason = match unusable.cause {
         UnusableCause::Variable(_) | UnusableCause::File { .. } => "SECRET_UNAVAILABLE",
         UnusableCause::Header => "INVALID_SECRET",
-        UnusableCause::Client(_) => "CONNECTION_UNAVAILABLE",
+        UnusableCause::Client(_) | UnusableCause::Guarded(_) => "CONNECTION_UNAVAILABLE",
     };
 
     sync::Rejection {

@@ -2,6 +2,7 @@
 //! decompression, no referer. (A request that a stale connection did not take goes out on a fresh one; it was never sent.)
 
 use http::{Request, Response};
+use hyper_util::client::legacy;
 use reqwest::{Body, Certificate, ClientBuilder, Proxy, redirect, retry};
 use signalbox_routing::{HttpVersion, Profile};
 
@@ -12,7 +13,12 @@ pub(crate) struct Client(reqwest::Client);
 /// A failure below HTTP: to connect, to send, or to read an answer. Its text never holds the URL.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct Transport(reqwest::Error);
+pub enum Transport {
+    /// Of a client to configured addresses.
+    Pooled(reqwest::Error),
+    /// Of a client to addresses that callers choose.
+    Guarded(#[from] legacy::Error),
+}
 
 impl Client {
     /// A client without connections.
@@ -65,12 +71,12 @@ fn through(builder: ClientBuilder, proxy: &signalbox_routing::Proxy) -> reqwest:
 impl Transport {
     /// Whether no connection was made in time.
     pub(crate) fn is_connect_timeout(&self) -> bool {
-        self.0.is_connect() && self.0.is_timeout()
+        matches!(self, Self::Pooled(error) if error.is_connect() && error.is_timeout())
     }
 }
 
 impl From<reqwest::Error> for Transport {
     fn from(error: reqwest::Error) -> Self {
-        Self(error.without_url())
+        Self::Pooled(error.without_url())
     }
 }

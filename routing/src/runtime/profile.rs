@@ -52,6 +52,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// A proxy at a URL, with the login it asks for, if any.
+    #[must_use]
+    pub fn new(url: &str, username: &str, password: &str) -> Self {
+        Self { url: url.into(), username: username.into(), password: password.into() }
+    }
+
     /// The password, for the one place that hands it to the HTTP client.
     #[must_use]
     pub fn expose_password(&self) -> &str {
