@@ -37,6 +37,8 @@ pub(crate) struct Trail {
     pub(crate) credential: Option<Arc<str>>,
     /// The status of the last upstream answer.
     pub(crate) upstream_status: Option<StatusCode>,
+    /// The upstream's own name for it, where that is a text.
+    pub(crate) upstream_request_id: Option<Box<str>>,
     /// When the header of that answer was there.
     pub(crate) answered_at: Option<Instant>,
     /// When the answer was committed.

@@ -156,6 +156,7 @@ impl Body for Carried {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
         let frame = ready!(Pin::new(&mut self.content).poll_frame(cx));
+        self.exchange.record.usage = self.content.usage();
         match &frame {
             Some(Ok(frame)) => {
                 self.exchange.record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);

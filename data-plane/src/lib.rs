@@ -35,6 +35,7 @@ mod splice;
 mod sse;
 pub mod sync;
 mod upstream;
+mod usage;
 
 pub use app::{App, BuildError, RunError};
 pub use options::{CacheOptions, Drain, Limits, Options, Tls};

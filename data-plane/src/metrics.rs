@@ -12,12 +12,16 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, R
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 use tokio::time::Instant;
 
-use crate::record::{Outcome, Record};
+use crate::{
+    record::{Outcome, Record},
+    usage::Usage,
+};
 
 const REQUESTS: &str = "signalbox_requests_total";
 const DURATION: &str = "signalbox_request_duration_seconds";
 const FIRST_EVENT: &str = "signalbox_time_to_first_event_seconds";
 const ATTEMPTS: &str = "signalbox_attempts_total";
+const TOKENS: &str = "signalbox_tokens_total";
 const BYTES: &str = "signalbox_response_bytes_total";
 const IN_FLIGHT: &str = "signalbox_requests_in_flight";
 const CONNECTIONS: &str = "signalbox_connections";
@@ -78,6 +82,7 @@ impl Metrics {
         for (name, what) in [
             (REQUESTS, "Requests that are over, by how they ended; `upstream` is the id of the provider or route."),
             (ATTEMPTS, "Attempts begun at providers, by the one that was asked last."),
+            (TOKENS, "Tokens that providers have counted; `direction` is `prompt` or `completion`."),
             (BYTES, "Bytes of answers handed to clients."),
         ] {
             self.recorder.describe_counter(KeyName::from_const_str(name), None, SharedString::const_str(what));
@@ -122,6 +127,13 @@ impl Metrics {
         self.histogram(Key::from_parts(DURATION, place.to_vec())).record(took.as_secs_f64());
         if record.trail.attempts > 0 {
             self.counter(Key::from_parts(ATTEMPTS, place.to_vec())).increment(record.trail.attempts.into());
+        }
+        if let Some(Usage { prompt, completion }) = record.usage {
+            for (direction, tokens) in [("prompt", prompt), ("completion", completion)] {
+                let mut counted = place.to_vec();
+                counted.push(Label::from_static_parts("direction", direction));
+                self.counter(Key::from_parts(TOKENS, counted)).increment(tokens);
+            }
         }
         if let Some(first) = record.time_to_first_event() {
             self.histogram(Key::from_parts(FIRST_EVENT, place.to_vec())).record(first.as_secs_f64());

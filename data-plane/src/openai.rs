@@ -46,7 +46,7 @@ pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Ex
     check_media(&asked.head.headers)?;
     let (head, body, snapshot) = asked.body()?;
     let text = body.collect().await?;
-    let Envelope { model, model_span, stream } = Envelope::parse(&text)?;
+    let Envelope { model, model_span, stream, usage, .. } = Envelope::parse(&text)?;
     let requested_model: Arc<str> = model.into();
     exchange.record.model = Some(Arc::clone(&requested_model));
     exchange.record.stream = stream;
@@ -54,7 +54,9 @@ pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Ex
     let deadline = deadline(&head.headers, exchange.record.started);
     let (method, query, headers) = cleaned(head);
     let body = Payload::Json { text, model_span };
-    let call = Call { endpoint, method, query, headers, own_keys, body, stream, requested_model, deadline };
+    let keepalive = snapshot.runtime.settings().stream_keepalive;
+    let call =
+        Call { endpoint, method, query, headers, own_keys, body, stream, usage, keepalive, requested_model, deadline };
     let won = attempt::run(&snapshot.upstreams, plan, call, &mut exchange.record.trail).await?;
     Ok(reply::of_won(won))
 }

@@ -7,7 +7,7 @@ use signalbox_routing::{ClientKey, Endpoint, Revision, Route};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{attempt::Trail, errors::Shape, path::Place};
+use crate::{attempt::Trail, errors::Shape, path::Place, usage::Usage};
 
 /// Our name for an exchange: new for each, and ordered by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +139,8 @@ pub(crate) struct Record {
     pub(crate) status: Option<StatusCode>,
     /// Bytes of the answer's body that were handed to the connection.
     pub(crate) bytes_out: u64,
+    /// The tokens that the answer took, as far as it has said so.
+    pub(crate) usage: Option<Usage>,
 }
 
 impl Record {
@@ -157,6 +159,7 @@ impl Record {
             trail: Trail::default(),
             status: None,
             bytes_out: 0,
+            usage: None,
         }
     }
 
@@ -192,7 +195,8 @@ impl Record {
         if !self.logged {
             return;
         }
-        let Trail { attempts, model: served, credential, upstream_status, answered_at, .. } = &self.trail;
+        let Trail { attempts, model: served, credential, upstream_status, upstream_request_id, answered_at, .. } =
+            &self.trail;
         let upstream_ms = answered_at.map(|at| millis(at.saturating_duration_since(self.started)));
         tracing::info!(
             target: "access",
@@ -206,9 +210,12 @@ impl Record {
                 client_key.id = self.client_key.as_ref().map_or("stranger", |key| key.id.as_str()),
                 upstream.id = self.upstream(),
                 upstream.status = upstream_status.map(|status| status.as_u16()),
+                upstream.request_id = upstream_request_id.as_deref(),
                 model.requested = self.model.as_deref(),
                 model.served = served.as_deref(),
                 credential.name = credential.as_deref(),
+                usage.prompt_tokens = self.usage.map(|usage| usage.prompt),
+                usage.completion_tokens = self.usage.map(|usage| usage.completion),
                 attempts,
                 duration_ms = millis(took),
                 upstream_header_ms = upstream_ms,

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::{
     attempt::{Answer, Broken, Won},
     headers, mount,
+    usage::Usage,
 };
 
 /// Tells proxies of the nginx family not to hold a stream back.
@@ -55,6 +56,14 @@ impl Content {
     pub(crate) fn broken(&self) -> Option<&Broken> {
         match self {
             Self::Answer(answer) => answer.broken(),
+            Self::Whole(_) | Self::Withheld | Self::Mounted(_) => None,
+        }
+    }
+
+    /// What the answer has taken, as far as it has said so.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::Answer(answer) => answer.usage(),
             Self::Whole(_) | Self::Withheld | Self::Mounted(_) => None,
         }
     }

@@ -138,8 +138,8 @@ impl Event {
     }
 
     /// The data, its lines joined; `None` for comments and for fields without data.
-    pub(crate) fn data(&self) -> Option<&[u8]> {
-        self.data.as_deref()
+    pub(crate) fn data(&self) -> Option<&Bytes> {
+        self.data.as_ref()
     }
 
     /// Whether the event is of this type.

@@ -31,7 +31,7 @@ pub(crate) use client::{Client, Transport};
 pub(crate) use guarded::Guarded;
 pub(crate) use head::address;
 pub(crate) use key::Key;
-pub(crate) use openai::{Event, Kind, clean_answer, request};
+pub(crate) use openai::{Event, Kind, clean_answer, request, request_id};
 pub(crate) use payload::Payload;
 
 /// Everything that the requests of one revision go out through.

@@ -8,12 +8,12 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{credentials::Lease, upstream::Transport};
+use crate::{credentials::Lease, upstream::Transport, usage::Usage};
 
 mod events;
 mod plain;
 
-pub(super) use events::Events;
+pub(super) use events::{Events, Terms};
 pub(super) use plain::Plain;
 
 /// The body of a committed answer. Dropping it cancels the upstream and frees the credential.
@@ -69,6 +69,14 @@ impl Answer {
         match &self.content {
             Content::Events(events) => events.broken(),
             Content::Plain(_) => None,
+        }
+    }
+
+    /// What the answer has taken, as far as it has said so.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        match &self.content {
+            Content::Events(events) => events.usage(),
+            Content::Plain(plain) => plain.usage(),
         }
     }
 }

@@ -8,12 +8,12 @@ use http::{HeaderMap, Response, header::CONTENT_ENCODING, response::Parts};
 use http_body_util::BodyExt as _;
 use reqwest::Body;
 use serde::{Deserialize, de::IgnoredAny};
-use signalbox_routing::AnswerModel;
+use signalbox_routing::{AnswerModel, Dialect, Endpoint};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     Answer, Won,
-    answer::{Content, Events, Plain},
+    answer::{Content, Events, Plain, Terms},
     failed::{Cause, Clock, Deadline, Loss, Next},
     once::Once,
     source::{Interrupted, Source},
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     headers,
     redact::Mask,
-    splice::{self, Renamer},
+    splice::{self, Changes, Rewriter},
     sse,
     upstream::{self, Event, Kind},
 };
@@ -36,11 +36,11 @@ impl Once<'_> {
     pub(super) async fn commit(self, response: Response<Body>) -> Result<Won, Loss> {
         self.accepted();
         let (parts, body) = response.into_parts();
-        let wanted = self.wanted_model();
+        let changes = self.changes();
         let content = match Form::of(&parts.headers) {
-            Form::Events if self.call.stream => Content::Events(Box::new(self.events(body, wanted).await?)),
-            Form::Json if self.call.stream => Content::Plain(self.no_stream(body, wanted).await?),
-            Form::Json => Content::Plain(self.plain(Some(body), wanted)),
+            Form::Events if self.call.stream => Content::Events(Box::new(self.events(body, changes).await?)),
+            Form::Json if self.call.stream => Content::Plain(self.no_stream(body, changes).await?),
+            Form::Json => Content::Plain(self.plain(Some(body), Some(changes))),
             Form::Events | Form::Other => Content::Plain(self.plain(Some(body), None)),
             Form::Encoded => Content::Plain(self.untouched(body)),
         };
@@ -64,10 +64,17 @@ impl Once<'_> {
         }
     }
 
-    async fn events(&self, body: Body, wanted: Option<Bytes>) -> Result<Events, Loss> {
+    async fn events(&self, body: Body, changes: Changes) -> Result<Events, Loss> {
         let mut source = Source::new(body);
         let held = in_time(self.reading_deadline(), self.first_events(&mut source)).await?;
-        Ok(Events::new(source, held, self.call.endpoint, wanted, self.target.provider.timeouts.stream_idle))
+        let terms = Terms {
+            endpoint: self.call.endpoint,
+            changes,
+            tells_usage: self.call.usage.is_asked(),
+            idle: self.target.provider.timeouts.stream_idle,
+            keepalive: self.call.keepalive,
+        };
+        Ok(Events::new(source, held, terms))
     }
 
     /// Everything up to the first meaningful event, which an error is not.
@@ -88,19 +95,20 @@ impl Once<'_> {
     }
 
     /// JSON where a stream was asked for: it may be an error. Only so much of it is held as one can be expected to take.
-    async fn no_stream(&self, body: Body, wanted: Option<Bytes>) -> Result<Plain, Loss> {
+    async fn no_stream(&self, body: Body, changes: Changes) -> Result<Plain, Loss> {
         let (beginning, rest) = in_time(self.reading_deadline(), begin(body, MAX_HELD_BYTES)).await?;
         if rest.is_none() && is_error(&beginning) {
             return Err(Cause::ErrorInside.then(Next::OtherTargetOrAgain));
         }
-        let mut plain = self.plain(rest, wanted);
+        let mut plain = self.plain(rest, Some(changes));
         plain.push(beginning);
         Ok(plain)
     }
 
-    fn plain(&self, body: Option<Body>, wanted: Option<Bytes>) -> Plain {
+    /// Only what is JSON is looked into.
+    fn plain(&self, body: Option<Body>, changes: Option<Changes>) -> Plain {
         let mask = self.lease.as_ref().map(|lease| lease.mask().clone()).unwrap_or_default();
-        Plain::new(body, self.deadline(), wanted.map(Renamer::new), mask)
+        Plain::new(body, self.deadline(), changes.map(Rewriter::new), mask)
     }
 
     /// What is compressed can be neither named otherwise nor searched for the key, and was not asked for.
@@ -113,9 +121,16 @@ impl Once<'_> {
         self.started + self.target.provider.timeouts.total
     }
 
-    /// The model as the answer is to name it; `None` = as the upstream does.
-    fn wanted_model(&self) -> Option<Bytes> {
-        (self.answer_model == AnswerModel::Requested).then(|| splice::json_string(&self.call.requested_model))
+    /// What the answer says otherwise than the upstream: the model, and a response's ids, which keep who made it.
+    fn changes(&self) -> Changes {
+        let provider = &self.target.provider;
+        let renamed = self.answer_model == AnswerModel::Requested;
+        let kept = self.call.endpoint == Endpoint::Responses
+            && matches!(provider.dialect, Dialect::OpenAi | Dialect::AzureOpenAi);
+        Changes {
+            model: renamed.then(|| splice::json_string(&self.call.requested_model)),
+            id_suffix: kept.then(|| format!("~{}", provider.id).into()),
+        }
     }
 
     /// When that must be there by which a stream is committed.

@@ -160,6 +160,7 @@ impl Trail {
         self.model = Some(Arc::clone(&target.model));
         self.credential = credential;
         self.upstream_status = None;
+        self.upstream_request_id = None;
         self.answered_at = None;
     }
 }

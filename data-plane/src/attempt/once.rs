@@ -37,6 +37,7 @@ impl Once<'_> {
         let response = self.send().await?;
         let status = response.status();
         trail.upstream_status = Some(status);
+        trail.upstream_request_id = upstream::request_id(response.headers());
         trail.answered_at = Some(Instant::now());
         let won = match Verdict::of(status, &self.target.provider.retry) {
             Verdict::Answer => self.commit(response).await?,

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http_body::Body as _;
 use reqwest::Body;
 use serde::de::IgnoredAny;
@@ -75,7 +76,7 @@ impl Source {
     /// What was left without a final blank line: an event if it is whole.
     fn last(&mut self) -> Result<Option<sse::Event>, Interrupted> {
         let Some(event) = self.framer.finish() else { return Ok(None) };
-        let whole = |data: &[u8]| data.trim_ascii() == b"[DONE]" || serde_json::from_slice::<IgnoredAny>(data).is_ok();
+        let whole = |data: &Bytes| data.trim_ascii() == b"[DONE]" || serde_json::from_slice::<IgnoredAny>(data).is_ok();
         if event.data().is_none_or(whole) { Ok(Some(event)) } else { Err(Interrupted::Early) }
     }
 }

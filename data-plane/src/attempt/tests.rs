@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{Answer, Broken, Call, Failed, Trail, Won, run};
 use crate::{
-    splice,
+    openai::envelope::{Envelope, UsageWish},
     upstream::{OwnKeys, Payload, Upstreams},
 };
 
@@ -150,9 +150,11 @@ pub(crate) fn chat() -> Call {
         method: Method::POST,
         query: None,
         headers: HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]),
-        body: Payload::Json { model_span: splice::find_model(&text).unwrap(), text },
+        body: Payload::Json { model_span: Envelope::parse(&text).unwrap().model_span, text },
         own_keys: OwnKeys::default(),
         stream: false,
+        usage: UsageWish::Asked,
+        keepalive: None,
         requested_model: "asked".into(),
         deadline: None,
     }

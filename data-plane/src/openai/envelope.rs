@@ -5,6 +5,12 @@ use std::{borrow::Cow, fmt, ops::Range};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::splice;
+
+mod options;
+
+pub(crate) use options::UsageWish;
+
 /// Longest model name in bytes.
 pub(crate) const MAX_MODEL_BYTES: usize = 512;
 
@@ -17,6 +23,12 @@ pub(crate) struct Envelope<'b> {
     pub(crate) model_span: Range<usize>,
     /// Whether a stream is asked for.
     pub(crate) stream: bool,
+    /// Whether that stream is to report its usage.
+    pub(crate) usage: UsageWish,
+    /// Most tokens that the answer may take, as far as the request says.
+    pub(crate) max_tokens: Option<u64>,
+    /// Where the JSON string of `previous_response_id` is in the body, quotes included; `None` = there is none.
+    pub(crate) previous_response: Option<Range<usize>>,
 }
 
 /// The fields that are read.
@@ -26,6 +38,16 @@ pub(crate) enum Field {
     Model,
     /// `stream`
     Stream,
+    /// `stream_options`
+    StreamOptions,
+    /// `max_tokens`
+    MaxTokens,
+    /// `max_completion_tokens`
+    MaxCompletionTokens,
+    /// `max_output_tokens`
+    MaxOutputTokens,
+    /// `previous_response_id`
+    PreviousResponseId,
 }
 
 /// Why a body is no request.
@@ -55,24 +77,41 @@ pub(crate) enum Error {
 }
 
 impl Field {
+    const ALL: [Self; 7] = [
+        Self::Model,
+        Self::Stream,
+        Self::StreamOptions,
+        Self::MaxTokens,
+        Self::MaxCompletionTokens,
+        Self::MaxOutputTokens,
+        Self::PreviousResponseId,
+    ];
+
     /// Its key.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Model => "model",
             Self::Stream => "stream",
+            Self::StreamOptions => "stream_options",
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::MaxOutputTokens => "max_output_tokens",
+            Self::PreviousResponseId => "previous_response_id",
         }
     }
 
     const fn expected(self) -> &'static str {
         match self {
-            Self::Model => "a string",
+            Self::Model | Self::PreviousResponseId => "a string",
             Self::Stream => "true or false",
+            Self::StreamOptions => "an object",
+            Self::MaxTokens | Self::MaxCompletionTokens | Self::MaxOutputTokens => "a whole number",
         }
     }
 
     // Some upstreams match keys whatever their case.
     fn of_key(key: &str) -> Option<Self> {
-        [Self::Model, Self::Stream].into_iter().find(|field| field.as_str().eq_ignore_ascii_case(key))
+        Self::ALL.into_iter().find(|field| field.as_str().eq_ignore_ascii_case(key))
     }
 }
 
@@ -90,17 +129,26 @@ impl<'b> Envelope<'b> {
     pub(crate) fn parse(body: &'b [u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(body).map_err(Error::Encoding)?;
         let found: Found<'b> = read(text)?;
-        let raw = found.model.ok_or(Error::Missing(Field::Model))?.get();
+        let named = found.get(Field::Model).ok_or(Error::Missing(Field::Model))?;
+        let raw = named.get();
         let model: Text<'b> = serde_json::from_str(raw).map_err(|_| Error::Type(Field::Model))?;
         if model.0.is_empty() || model.0.len() > MAX_MODEL_BYTES {
             return Err(Error::ModelLength);
         }
-        let stream: Option<bool> = match found.stream {
+        let stream: Option<bool> = match found.get(Field::Stream) {
             Some(raw) => serde_json::from_str(raw.get()).map_err(|_| Error::Type(Field::Stream))?,
             None => None,
         };
-        let start = raw.as_ptr().addr() - text.as_ptr().addr();
-        Ok(Self { model: model.0, model_span: start..start + raw.len(), stream: stream.unwrap_or(false) })
+        Ok(Self {
+            model: model.0,
+            model_span: splice::span(body, raw),
+            stream: stream.unwrap_or(false),
+            usage: UsageWish::read(body, found.get(Field::StreamOptions)),
+            max_tokens: found.max_tokens(),
+            previous_response: found
+                .get(Field::PreviousResponseId)
+                .and_then(|previous| splice::string_span(body, previous)),
+        })
     }
 }
 
@@ -111,9 +159,27 @@ struct Text<'b>(#[serde(borrow)] Cow<'b, str>);
 /// The fields as they are written.
 #[derive(Default)]
 struct Found<'b> {
-    model: Option<&'b RawValue>,
-    stream: Option<&'b RawValue>,
+    values: [Option<&'b RawValue>; Field::ALL.len()],
     repeated: Option<Field>,
+}
+
+impl<'b> Found<'b> {
+    fn get(&self, field: Field) -> Option<&'b RawValue> {
+        self.values.get(field as usize).copied().flatten()
+    }
+
+    /// Takes a field's value, and notices when it is the second one.
+    fn put(&mut self, field: Field, value: &'b RawValue) {
+        if self.values.get_mut(field as usize).and_then(|place| place.replace(value)).is_some() {
+            self.repeated = Some(field);
+        }
+    }
+
+    /// The cap on the answer, under whichever of its names. One that is no number is the upstream's to judge.
+    fn max_tokens(&self) -> Option<u64> {
+        let caps = [Field::MaxCompletionTokens, Field::MaxOutputTokens, Field::MaxTokens];
+        caps.into_iter().filter_map(|cap| self.get(cap)?.get().parse().ok()).next()
+    }
 }
 
 fn read(text: &str) -> Result<Found<'_>, Error> {
@@ -143,12 +209,8 @@ impl<'b> Visitor<'b> for TopLevel {
                 map.next_value_seed(Nested)?;
                 continue;
             };
-            let value: &RawValue = map.next_value()?;
-            let place = match field {
-                Field::Model => &mut found.model,
-                Field::Stream => &mut found.stream,
-            };
-            if place.replace(value).is_some() || key != field.as_str() {
+            found.put(field, map.next_value()?);
+            if key != field.as_str() {
                 found.repeated = Some(field);
             }
         }
@@ -266,12 +328,35 @@ mod tests {
             (r#"{"model":"a","MODEL":"b"}"#, "Repeated"),
             (r#"{"model":"a","stream":true,"stream":false}"#, "Repeated"),
             (r#"{"model":"a","stream":"yes"}"#, "Type"),
+            (r#"{"model":"a","stream_options":{},"stream_options":null}"#, "Repeated"),
+            (r#"{"model":"a","max_tokens":1,"max_tokens":9}"#, "Repeated"),
+            (r#"{"model":"a","max_completion_tokens":1,"Max_Completion_Tokens":9}"#, "Repeated"),
+            (r#"{"model":"a","max_output_tokens":1,"max_output_tokens":1}"#, "Repeated"),
+            (r#"{"model":"a","previous_response_id":"r~a","previous_response_id":"r~b"}"#, "Repeated"),
         ] {
             assert_eq!(error(body), expected, "{body}");
         }
         assert!(matches!(Envelope::parse(b"{\"model\":\"\xff\"}"), Err(Error::Encoding(_))));
         let long = format!(r#"{{"model":"{}"}}"#, "a".repeat(MAX_MODEL_BYTES + 1));
         assert_eq!(error(&long), "ModelLength");
+    }
+
+    #[test]
+    fn the_cap_on_the_answer_and_the_response_before_are_read() {
+        for (rest, cap, previous) in [
+            ("", None, None),
+            (r#","max_tokens":7"#, Some(7), None),
+            (r#","max_tokens":7,"max_completion_tokens":8"#, Some(8), None),
+            (r#","max_output_tokens":9,"previous_response_id":"resp_1~a""#, Some(9), Some(r#""resp_1~a""#)),
+            (r#","max_tokens":null,"previous_response_id":null"#, None, None),
+            (r#","max_tokens":-1"#, None, None),
+            (r#","max_tokens":"7""#, None, None),
+        ] {
+            let body = format!(r#"{{"model":"a"{rest}}}"#);
+            let envelope = Envelope::parse(body.as_bytes()).unwrap();
+            assert_eq!(envelope.max_tokens, cap, "{body}");
+            assert_eq!(envelope.previous_response.map(|span| &body[span]), previous, "{body}");
+        }
     }
 
     #[test]

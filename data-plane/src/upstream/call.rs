@@ -1,13 +1,14 @@
 //! A request as it may go to any of its targets: what a client asked for, cleaned, and nothing of who asked but the keys of its own
 //! that it wants to be used.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method};
 use signalbox_routing::{Endpoint, Id};
 use tokio::time::Instant;
 
 use super::{Key, Payload};
+use crate::openai::envelope::UsageWish;
 
 /// A request as it may go to any of its targets.
 #[derive(Debug)]
@@ -26,6 +27,10 @@ pub(crate) struct Call {
     pub(crate) body: Payload,
     /// Whether a stream is asked for.
     pub(crate) stream: bool,
+    /// Whether that stream is to tell the client of its usage.
+    pub(crate) usage: UsageWish,
+    /// After how long a silence a committed stream is sent a comment; `None` = never.
+    pub(crate) keepalive: Option<Duration>,
     /// The model that the client asked for.
     pub(crate) requested_model: Arc<str>,
     /// When the client stops waiting; `None` = it did not say.

@@ -1,16 +1,25 @@
 //! OpenAI's REST API as an upstream speaks it: how a request is written and an answer's header and events are read. It sends
 //! nothing and decides nothing.
 
-use http::{HeaderMap, Request, Uri, header::SERVER};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Request, Uri, header::SERVER};
 use reqwest::Body;
-use signalbox_routing::Target;
+use signalbox_routing::{Endpoint, Target};
 
 use super::{Call, Key, anthropic, head};
-use crate::headers;
+use crate::{
+    headers::{self, X_REQUEST_ID},
+    openai::envelope::UsageWish,
+    splice::Edit,
+};
 
 mod event;
 
 pub(crate) use event::{Event, Kind};
+
+/// What an upstream calls an exchange: OpenAI and those like it, Anthropic, and Azure.
+const REQUEST_IDS: [HeaderName; 3] =
+    [X_REQUEST_ID, HeaderName::from_static("request-id"), HeaderName::from_static("apim-request-id")];
 
 /// Writes the request for one target.
 ///
@@ -20,7 +29,7 @@ pub(crate) fn request(call: &Call, target: &Target, key: Option<&Key>) -> http::
     let mut request = Request::builder()
         .method(call.method.clone())
         .uri(uri(target, call.query.as_deref())?)
-        .body(call.body.naming(&target.model))?;
+        .body(call.body.written(&target.model, asking_for_usage(call, target)))?;
     let mut headers = call.headers.clone();
     head::address(&mut headers, &target.provider, key);
     *request.headers_mut() = headers;
@@ -36,6 +45,20 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap) {
     for name in limits {
         headers.remove(name);
     }
+}
+
+/// What the upstream calls the exchange, where that is a text.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<Box<str>> {
+    let name = REQUEST_IDS.iter().find_map(|name| headers.get(name))?;
+    name.to_str().ok().map(Into::into)
+}
+
+/// A streamed chat is asked for its usage though the client does not ask: nothing else tells what it took.
+fn asking_for_usage(call: &Call, target: &Target) -> Option<Edit> {
+    let UsageWish::Unasked { span, ask } = &call.usage else { return None };
+    let reports = matches!(call.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+    (call.stream && reports && target.provider.request_usage)
+        .then(|| Edit { span: span.clone(), value: Bytes::from_static(ask.as_bytes()) })
 }
 
 /// The target's URL with the client's query after its own.

@@ -2,17 +2,17 @@
 //! what else is said.
 
 use std::{
-    array,
     convert::Infallible,
     ops::Range,
     pin::Pin,
     task::{Context, Poll},
+    vec,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::splice;
+use crate::splice::{self, Edit};
 
 /// A request's body.
 #[derive(Debug)]
@@ -27,28 +27,31 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    /// It for a target that calls the model so. Only the model is written anew; the rest is shared with every other attempt.
-    pub(super) fn naming(&self, model: &str) -> reqwest::Body {
+    /// It for a target that calls the model so, with one more edit. Only these are written anew; the rest is shared with every other
+    /// attempt.
+    pub(super) fn written(&self, model: &str, edit: Option<Edit>) -> reqwest::Body {
         match self {
             Self::Json { text, model_span } => {
-                let wanted = splice::json_string(model);
-                if text.get(model_span.clone()) == Some(&*wanted) {
+                let named = Edit { span: model_span.clone(), value: splice::json_string(model) };
+                let named = Some(named).filter(|named| text.get(named.span.clone()) != Some(&*named.value));
+                let edits: Vec<Edit> = named.into_iter().chain(edit).collect();
+                if edits.is_empty() {
                     return text.clone().into();
                 }
-                reqwest::Body::wrap(Parts::new(splice::parts(text, model_span.clone(), wanted)))
+                reqwest::Body::wrap(Parts::new(splice::pieces(text, edits)))
             }
         }
     }
 }
 
-/// A body of known length in three pieces.
+/// A body of known length in parts.
 struct Parts {
-    rest: array::IntoIter<Bytes, 3>,
+    rest: vec::IntoIter<Bytes>,
     left: u64,
 }
 
 impl Parts {
-    fn new(parts: [Bytes; 3]) -> Self {
+    fn new(parts: Vec<Bytes>) -> Self {
         let left = parts.iter().map(|part| part.len() as u64).sum();
         Self { rest: parts.into_iter(), left }
     }

@@ -1,26 +1,36 @@
-//! A committed stream on its way to the client, event by event: names the model as it should be named, watches for silence, and
-//! knows whether the stream was complete when it ended.
+//! A committed stream on its way to the client, event by event: changes what is to be said otherwise, watches for silence and breaks
+//! it, counts what is used, and knows whether the stream was complete when it ended.
 
 use std::{
     collections::VecDeque,
+    mem,
+    ops::Range,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use signalbox_routing::Endpoint;
 
 use super::{super::source::Source, Broken};
 use crate::{
     errors::{self, Shape},
     silence::Silence,
-    splice, sse,
+    splice::{self, Changes, Edit},
+    sse,
     upstream::{Event, Kind},
+    usage::Usage,
 };
 
 /// How long the upstream may take to close a stream whose last event is through. A stream that is let go of sooner costs its
 /// connection.
 const CLOSING: Duration = Duration::from_secs(1);
+
+/// Most bytes of events that leave together, unless the last of them is larger.
+const MAX_BURST_BYTES: usize = 64 * 1024;
+
+/// What keeps a connection from looking dead to whatever is between here and the client. SDKs ignore it.
+const PING: Bytes = Bytes::from_static(b": ping\n\n");
 
 /// A committed stream on its way.
 #[derive(Debug)]
@@ -28,13 +38,30 @@ pub(in crate::attempt) struct Events {
     source: Source,
     /// What was held back before the commit.
     held: VecDeque<sse::Event>,
-    endpoint: Endpoint,
-    /// The model's name in JSON as the client is to read it; `None` = as the upstream says.
-    wanted: Option<Bytes>,
+    terms: Terms,
+    /// The upstream's.
     silence: Silence,
+    /// The client's.
+    quiet: Option<Silence>,
     progress: Progress,
+    usage: Option<Usage>,
     over: bool,
     broken: Option<Broken>,
+}
+
+/// How a stream is to go on to its client.
+#[derive(Debug)]
+pub(in crate::attempt) struct Terms {
+    /// Whose events it has.
+    pub(in crate::attempt) endpoint: Endpoint,
+    /// What is said otherwise.
+    pub(in crate::attempt) changes: Changes,
+    /// Whether a chunk goes on that is there for the usage alone.
+    pub(in crate::attempt) tells_usage: bool,
+    /// Longest silence of the upstream.
+    pub(in crate::attempt) idle: Duration,
+    /// After how long a silence the client is sent a comment; `None` = never.
+    pub(in crate::attempt) keepalive: Option<Duration>,
 }
 
 /// How far a stream is.
@@ -51,14 +78,8 @@ enum Progress {
 }
 
 impl Events {
-    pub(in crate::attempt) fn new(
-        source: Source,
-        held: VecDeque<sse::Event>,
-        endpoint: Endpoint,
-        wanted: Option<Bytes>,
-        idle: Duration,
-    ) -> Self {
-        let progress = match endpoint {
+    pub(in crate::attempt) fn new(source: Source, held: VecDeque<sse::Event>, terms: Terms) -> Self {
+        let progress = match terms.endpoint {
             Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Responses | Endpoint::Messages => {
                 Progress::Open
             }
@@ -75,37 +96,55 @@ impl Events {
             | Endpoint::MessagesCountTokens
             | Endpoint::Realtime => Progress::Finished,
         };
-        Self { source, held, endpoint, wanted, silence: Silence::new(idle), progress, over: false, broken: None }
+        let (silence, quiet) = (Silence::new(terms.idle), terms.keepalive.map(Silence::new));
+        Self { source, held, terms, silence, quiet, progress, usage: None, over: false, broken: None }
     }
 
     pub(super) fn broken(&self) -> Option<&Broken> {
         self.broken.as_ref()
     }
 
-    /// The next event as it goes out. One at a time: what is ready together leaves in one write all the same.
+    /// What the stream has taken so far, as far as it has said so.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// Every event that is ready, as they go out together: none waits for the next, and a burst leaves in one write.
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        loop {
-            if self.over {
-                return Poll::Ready(None);
-            }
-            let next = match self.held.pop_front() {
-                Some(event) => Ok(Some(event)),
-                None => match self.source.poll_event(cx) {
-                    Poll::Ready(next) => next.map_err(Broken::from),
-                    Poll::Pending => {
-                        ready!(self.silence.poll(cx));
-                        Err(Broken::Idle)
-                    }
-                },
+        let mut burst = Bytes::new();
+        while !self.over && burst.len() < MAX_BURST_BYTES {
+            let data = match self.poll_event(cx) {
+                Poll::Ready(Ok(Some(event))) => self.pass(&event),
+                Poll::Ready(Ok(None)) => self.end(None),
+                Poll::Ready(Err(broken)) => self.end(Some(broken)),
+                Poll::Pending if !burst.is_empty() => break,
+                Poll::Pending => ready!(self.poll_clocks(cx)),
             };
-            let data = match next {
-                Ok(Some(event)) => self.pass(&event),
-                Ok(None) => self.end(None),
-                Err(broken) => self.end(Some(broken)),
-            };
-            if data.is_some() {
-                return Poll::Ready(data);
+            data.into_iter().for_each(|data| append(&mut burst, data));
+        }
+        if let Some(quiet) = &mut self.quiet {
+            quiet.heard();
+        }
+        Poll::Ready(Some(burst).filter(|burst| !burst.is_empty()))
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<sse::Event>, Broken>> {
+        match self.held.pop_front() {
+            Some(event) => Poll::Ready(Ok(Some(event))),
+            None => self.source.poll_event(cx).map_err(Broken::from),
+        }
+    }
+
+    /// What goes out because nothing comes in: a comment, or an error in the end.
+    fn poll_clocks(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.silence.poll(cx).is_ready() {
+            return Poll::Ready(self.end(Some(Broken::Idle)));
+        }
+        match &mut self.quiet {
+            Some(quiet) if matches!(self.progress, Progress::Open | Progress::Finished) => {
+                quiet.poll(cx).map(|()| Some(PING))
             }
+            Some(_) | None => Poll::Pending,
         }
     }
 
@@ -113,8 +152,8 @@ impl Events {
         if self.progress == Progress::Ended {
             return None;
         }
-        let Event { kind, model } = Event::read(self.endpoint, event);
-        match kind {
+        let read = Event::read(self.terms.endpoint, event);
+        match read.kind {
             Kind::Silent | Kind::Meaningful => {}
             Kind::Finish => self.progress = Progress::Finished,
             Kind::End => {
@@ -124,11 +163,25 @@ impl Events {
             Kind::Error => self.progress = Progress::Failed,
         }
         self.silence.heard();
-        let renamed = model.and_then(|span| {
-            let (data, wanted) = (event.data()?, self.wanted.as_ref()?);
-            (data.get(span.clone()) != Some(wanted)).then(|| event.with_data(&splice::replaced(data, span, wanted)))
-        });
-        Some(renamed.unwrap_or_else(|| event.bytes()))
+        if let Some(usage) = read.usage {
+            self.usage = Some(self.usage.map_or(usage, |so_far| so_far.and_later(usage)));
+        }
+        if read.is_accounting && !self.terms.tells_usage {
+            return None;
+        }
+        let changed = event.data().and_then(|data| self.changed(data, read));
+        Some(changed.map_or_else(|| event.bytes(), |data| event.with_data(&data)))
+    }
+
+    /// The data as it is to be said; `None` = as it is.
+    fn changed(&self, data: &Bytes, read: Event) -> Option<Vec<u8>> {
+        let Changes { model, id_suffix } = &self.terms.changes;
+        let renamed = read.model.zip(model.clone()).map(|(span, value)| Edit { span, value });
+        let renamed = renamed.filter(|edit| data.get(edit.span.clone()) != Some(&*edit.value));
+        let before_the_quote = |id: Range<usize>| id.end - 1..id.end - 1;
+        let suffixed = read.ids.into_iter().map(before_the_quote).zip(id_suffix.iter().cloned().cycle());
+        let edits: Vec<Edit> = renamed.into_iter().chain(suffixed.map(|(span, value)| Edit { span, value })).collect();
+        (!edits.is_empty()).then(|| splice::pieces(data, edits).concat())
     }
 
     /// Ends the stream; what is missing is said in its place.
@@ -141,7 +194,18 @@ impl Events {
             (Progress::Open | Progress::Finished, cause) => Some(cause.unwrap_or(Broken::Incomplete)),
         };
         let broken = self.broken.as_ref().filter(|broken| !matches!(broken, Broken::Reported))?;
-        let shape = if self.endpoint.is_anthropic() { Shape::Anthropic(None) } else { Shape::OpenAi };
+        let shape = if self.terms.endpoint.is_anthropic() { Shape::Anthropic(None) } else { Shape::OpenAi };
         Some(errors::stream_event(shape, broken))
+    }
+}
+
+/// Adds to what leaves. A single event is not copied.
+fn append(burst: &mut Bytes, data: Bytes) {
+    if burst.is_empty() {
+        *burst = data;
+    } else {
+        let mut joined = BytesMut::from(mem::take(burst));
+        joined.extend_from_slice(&data);
+        *burst = joined.freeze();
     }
 }

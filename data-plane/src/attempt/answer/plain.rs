@@ -1,5 +1,5 @@
-//! A plain answer on its way to the client as it comes, within the total time-out: the model is named as it should be, and the key
-//! that the upstream was sent is masked.
+//! A plain answer on its way to the client as it comes, within the total time-out: what is to be said otherwise is changed, and the
+//! key that the upstream was sent is masked.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Broken;
 use crate::{
     redact::{Mask, Masking},
-    splice::Renamer,
+    splice::Rewriter,
+    usage::Usage,
 };
 
 /// A plain answer on its way.
@@ -24,7 +25,7 @@ pub(in crate::attempt) struct Plain {
     /// `None` once it has ended.
     body: Option<Body>,
     total: Pin<Box<Sleep>>,
-    renamer: Option<Renamer>,
+    rewriter: Option<Rewriter>,
     masking: Masking,
     /// What can go out.
     ready: VecDeque<Bytes>,
@@ -32,15 +33,22 @@ pub(in crate::attempt) struct Plain {
 
 impl Plain {
     /// A body that must be over by the deadline.
-    pub(in crate::attempt) fn new(body: Option<Body>, deadline: Instant, renamer: Option<Renamer>, mask: Mask) -> Self {
+    pub(in crate::attempt) fn new(
+        body: Option<Body>,
+        deadline: Instant,
+        rewriter: Option<Rewriter>,
+        mask: Mask,
+    ) -> Self {
         let total = Box::pin(sleep_until(deadline));
-        Self { body, total, renamer, masking: Masking::new(mask), ready: VecDeque::new() }
+        Self { body, total, rewriter, masking: Masking::new(mask), ready: VecDeque::new() }
     }
 
     /// Takes what comes next, or what was read before.
     pub(in crate::attempt) fn push(&mut self, data: Bytes) {
-        match &mut self.renamer {
-            Some(renamer) => renamer.push(data, |piece| self.masking.push(piece, |piece| self.ready.push_back(piece))),
+        match &mut self.rewriter {
+            Some(rewriter) => {
+                rewriter.push(data, |piece| self.masking.push(piece, |piece| self.ready.push_back(piece)));
+            }
             None => self.masking.push(data, |piece| self.ready.push_back(piece)),
         }
     }
@@ -68,14 +76,19 @@ impl Plain {
         }
     }
 
+    /// What the answer has taken, once it has said so.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.rewriter.as_ref()?.usage()
+    }
+
     pub(super) fn is_end_stream(&self) -> bool {
         self.pending() == 0 && self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
     }
 
-    /// A new name may be of another length than the old one; a mask never is.
+    /// What is said otherwise may be of another length; a mask never is.
     pub(super) fn size_hint(&self) -> SizeHint {
         let left = self.body.as_ref().map_or(Some(0), |body| body.size_hint().exact());
-        let left = left.filter(|_| self.renamer.is_none());
+        let left = left.filter(|_| self.rewriter.as_ref().is_none_or(Rewriter::keeps_length));
         left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + self.pending()))
     }
 

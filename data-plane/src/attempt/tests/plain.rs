@@ -17,7 +17,7 @@ async fn the_body_goes_on_byte_for_byte_but_for_the_model() {
     for (sent, expected) in [(r#""asked""#, r#""only-model""#), (r#""only-model""#, r#""only-model""#)] {
         let sent = Bytes::from(body(sent));
         assert!(sent.len() > 100_000);
-        let payload = Payload::Json { model_span: splice::find_model(&sent).unwrap(), text: sent };
+        let payload = Payload::Json { model_span: Envelope::parse(&sent).unwrap().model_span, text: sent };
         let call = Call { body: payload, ..chat() };
         scene.win(call).await;
         let seen = upstream.seen().pop().unwrap();

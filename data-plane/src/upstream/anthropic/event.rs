@@ -1,13 +1,11 @@
 //! What one event of a Messages stream means (<https://docs.anthropic.com/en/api/messages-streaming>): whether it says anything,
-//! whether it is an error, whether it ends the stream, and where the model's name is.
-
-use std::ops::Range;
+//! whether it is an error, whether it ends the stream, what was used, and where the model's name is.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::openai::{Event, Kind};
-use crate::{splice, sse};
+use crate::{splice, sse, usage::Usage};
 
 /// The few members that are looked at.
 #[derive(Deserialize)]
@@ -16,30 +14,37 @@ struct Message<'a> {
     name: Option<&'a RawValue>,
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+}
+
+/// The message that a stream begins with.
+#[derive(Deserialize, Default)]
+struct Begun<'a> {
+    #[serde(borrow, default)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
 }
 
 /// Reads an event.
 pub(in crate::upstream) fn read(event: &sse::Event) -> Event {
     let Some(data) = event.data() else { return Kind::Silent.into() };
-    let Ok(Message { name, message }) = serde_json::from_slice(data) else { return Kind::Error.into() };
+    let Ok(Message { name, message, usage }) = serde_json::from_slice(data) else { return Kind::Error.into() };
+    let begun: Begun<'_> = message.and_then(|begun| serde_json::from_str(begun.get()).ok()).unwrap_or_default();
     let kind = match name.map(RawValue::get).unwrap_or_default() {
         r#""error""# => Kind::Error,
-        r#""message_start""# => return Event { kind: Kind::Silent, model: message.and_then(|told| model(data, told)) },
-        r#""ping""# => Kind::Silent,
+        r#""message_start""# | r#""ping""# => Kind::Silent,
         r#""message_delta""# => Kind::Finish,
         r#""message_stop""# => Kind::End,
         // New types of events may come at any time, and clients are told to expect it.
         _ => Kind::Meaningful,
     };
-    kind.into()
-}
-
-/// Where the model's name is, in the message that a stream begins with.
-fn model(data: &[u8], message: &RawValue) -> Option<Range<usize>> {
-    let message = message.get();
-    let within = splice::find_model(message.as_bytes())?;
-    let start = message.as_ptr().addr().checked_sub(data.as_ptr().addr())?;
-    Some(start + within.start..start + within.end)
+    Event {
+        model: begun.model.and_then(|model| splice::string_span(data, model)),
+        usage: usage.or(begun.usage).and_then(|usage| Usage::read(usage.get().as_bytes())),
+        ..kind.into()
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +88,20 @@ mod tests {
             (r#"{"type":"content_block_delta","model":"no"}"#, None),
         ] {
             assert_eq!(event(&format!("data: {data}\n\n")).model.map(|span| &data[span]), model, "{data}");
+        }
+    }
+
+    #[test]
+    fn what_was_used_is_told_in_the_beginning_and_the_end() {
+        for (data, usage) in [
+            (
+                r#"{"type":"message_start","message":{"usage":{"input_tokens":25,"cache_read_input_tokens":5,"output_tokens":1}}}"#,
+                Some(Usage { prompt: 30, completion: 1 }),
+            ),
+            (r#"{"type":"message_delta","usage":{"output_tokens":15}}"#, Some(Usage { prompt: 0, completion: 15 })),
+            (r#"{"type":"content_block_delta"}"#, None),
+        ] {
+            assert_eq!(event(&format!("data: {data}\n\n")).usage, usage, "{data}");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What one event of a stream means, as far as the gateway must know: whether it says anything, whether it is an error, whether it
-//! ends the stream, and where the model's name is.
+//! ends the stream, what was used, and where the model's name and the response's ids are.
 
 use std::{fmt, ops::Range};
 
@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 use signalbox_routing::Endpoint;
 
-use crate::{splice, sse, upstream::anthropic};
+use crate::{splice, sse, upstream::anthropic, usage::Usage};
 
 /// An event as it was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,12 @@ pub(crate) struct Event {
     pub(crate) kind: Kind,
     /// Where the model's name is in the data, quotes included.
     pub(crate) model: Option<Range<usize>>,
+    /// Where the ids of the response and of the one before it are in the data, quotes included.
+    pub(crate) ids: Vec<Range<usize>>,
+    /// What was used so far.
+    pub(crate) usage: Option<Usage>,
+    /// Whether it is there for the usage alone: a chunk of a chat without choices.
+    pub(crate) is_accounting: bool,
 }
 
 /// What an event is.
@@ -47,7 +53,7 @@ impl Event {
             return Kind::End.into();
         }
         match serde_json::from_slice::<Chunk<'_>>(data) {
-            Ok(chunk) => Self { kind: chunk.kind(endpoint, event), model: chunk.model(data) },
+            Ok(chunk) => chunk.read(endpoint, event, data),
             // What is no JSON is no answer of an endpoint whose every event is; elsewhere it is not ours to say.
             Err(error) if is_chat(endpoint) && !error.is_data() => Kind::Error.into(),
             Err(_) => Kind::Meaningful.into(),
@@ -57,7 +63,7 @@ impl Event {
 
 impl From<Kind> for Event {
     fn from(kind: Kind) -> Self {
-        Self { kind, model: None }
+        Self { kind, model: None, ids: Vec::new(), usage: None, is_accounting: false }
     }
 }
 
@@ -78,6 +84,23 @@ struct Chunk<'a> {
     name: Option<&'a RawValue>,
     #[serde(borrow, default)]
     choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    response_id: Option<&'a RawValue>,
+}
+
+/// The response within an event that tells of it as a whole.
+#[derive(Deserialize, Default)]
+struct Response<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    previous_response_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +112,22 @@ struct Choice<'a> {
 }
 
 impl Chunk<'_> {
+    fn read(&self, endpoint: Endpoint, event: &sse::Event, data: &[u8]) -> Event {
+        let response = self.response.and_then(|response| serde_json::from_str(response.get()).ok());
+        let response: Response<'_> = response.unwrap_or_default();
+        let strings = |value: Option<&RawValue>| splice::string_span(data, value?);
+        let ids = [self.response_id, response.id, response.previous_response_id];
+        let usage = self.usage.or(response.usage).and_then(|usage| Usage::read(usage.get().as_bytes()));
+        let has_no_choice = self.choices.as_ref().is_some_and(Vec::is_empty);
+        Event {
+            kind: self.kind(endpoint, event),
+            model: strings(self.model.or(response.model)),
+            ids: ids.into_iter().filter_map(strings).collect(),
+            usage,
+            is_accounting: is_chat(endpoint) && has_no_choice && self.usage.is_some(),
+        }
+    }
+
     fn kind(&self, endpoint: Endpoint, event: &sse::Event) -> Kind {
         let name = self.name.map(RawValue::get).unwrap_or_default();
         let choices = self.choices.as_deref().unwrap_or_default();
@@ -105,7 +144,7 @@ impl Chunk<'_> {
             Endpoint::ChatCompletions | Endpoint::Completions => {
                 if choices.iter().any(Choice::finishes) {
                     Kind::Finish
-                } else if endpoint == Endpoint::Completions || choices.iter().any(Choice::says_something) {
+                } else if choices.iter().any(|choice| endpoint == Endpoint::Completions || choice.says_something()) {
                     Kind::Meaningful
                 } else {
                     Kind::Silent
@@ -124,16 +163,6 @@ impl Chunk<'_> {
             | Endpoint::MessagesCountTokens
             | Endpoint::Realtime => Kind::Meaningful,
         }
-    }
-
-    fn model(&self, data: &[u8]) -> Option<Range<usize>> {
-        if let Some(model) = self.model {
-            return splice::string_span(data, model);
-        }
-        let response = self.response?;
-        let within = splice::find_model(response.get().as_bytes())?;
-        let start = response.get().as_ptr().addr() - data.as_ptr().addr();
-        Some(start + within.start..start + within.end)
     }
 }
 
@@ -230,6 +259,7 @@ mod tests {
     fn each_endpoint_ends_its_own_way() {
         for (endpoint, data, kind) in [
             (Endpoint::Completions, r#"{"choices":[{"text":"a"}]}"#, Kind::Meaningful),
+            (Endpoint::Completions, r#"{"choices":[],"usage":{"prompt_tokens":1}}"#, Kind::Silent),
             (Endpoint::Completions, r#"{"choices":[{"text":"","finish_reason":"length"}]}"#, Kind::Finish),
             (Endpoint::Responses, r#"{"type":"response.created","response":{"error":null}}"#, Kind::Meaningful),
             (Endpoint::Responses, r#"{"type":"response.completed","response":{}}"#, Kind::End),
@@ -253,6 +283,45 @@ mod tests {
         ] {
             let found = read(Endpoint::Responses, &format!("data: {data}\n\n")).model;
             assert_eq!(found.map(|span| &data[span]), model, "{data}");
+        }
+    }
+
+    #[test]
+    fn the_ids_of_a_response_are_found_and_no_others() {
+        for (data, ids) in [
+            (
+                r#"{"type":"response.created","response":{"id":"r","previous_response_id":"p","output":[{"id":"m"}]}}"#,
+                &[r#""r""#, r#""p""#][..],
+            ),
+            (r#"{"type":"response.created","response":{"id":"r","previous_response_id":null}}"#, &[r#""r""#]),
+            (r#"{"type":"response.output_item.added","response_id":"r","item_id":"m","item":{"id":"m"}}"#, &[r#""r""#]),
+            (r#"{"id":"chatcmpl","choices":[]}"#, &[]),
+        ] {
+            let found = read(Endpoint::Responses, &format!("data: {data}\n\n")).ids;
+            assert_eq!(found.into_iter().map(|span| &data[span]).collect::<Vec<_>>(), ids, "{data}");
+        }
+    }
+
+    #[test]
+    fn what_was_used_is_read_and_a_chunk_for_that_alone_is_known() {
+        let (chat, responses) = (Endpoint::ChatCompletions, Endpoint::Responses);
+        for (endpoint, data, usage, is_accounting) in [
+            (chat, r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#, Some((1, 2)), true),
+            (chat, r#"{"choices":[],"usage":{"prompt_tokens":1},"x_groq":{"id":"y"}}"#, Some((1, 0)), true),
+            (chat, r#"{"choices":[{"delta":{}}],"usage":{"prompt_tokens":1}}"#, Some((1, 0)), false),
+            (chat, r#"{"choices":[],"usage":{"seconds":1}}"#, None, true),
+            (chat, r#"{"choices":[],"usage":null,"prompt_filter_results":[]}"#, None, false),
+            (chat, r#"{"usage":{"prompt_tokens":1}}"#, Some((1, 0)), false),
+            (
+                responses,
+                r#"{"type":"response.completed","response":{"usage":{"input_tokens":1,"output_tokens":2}}}"#,
+                Some((1, 2)),
+                false,
+            ),
+        ] {
+            let event = read(endpoint, &format!("data: {data}\n\n"));
+            let usage = usage.map(|(prompt, completion)| Usage { prompt, completion });
+            assert_eq!((event.usage, event.is_accounting), (usage, is_accounting), "{data}");
         }
     }
 }
