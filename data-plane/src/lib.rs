@@ -9,6 +9,7 @@ pub mod cache;
 mod cors;
 mod credentials;
 mod destination;
+mod docs;
 mod drain;
 mod errors;
 mod exchange;

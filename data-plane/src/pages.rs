@@ -8,6 +8,7 @@ use signalbox_routing::Endpoint;
 use url::form_urlencoded;
 
 use crate::{
+    docs,
     errors::Error,
     health,
     http::Door,
@@ -27,6 +28,7 @@ struct About<'a> {
     version: &'static str,
     base_path: &'a str,
     endpoints: Vec<String>,
+    docs: String,
     health: String,
 }
 
@@ -54,15 +56,16 @@ struct Status {
 /// Where the method is not for reading, or the process is not ready and that is the question.
 pub(crate) async fn show(
     door: &Door,
-    page: Page,
+    page: Page<'_>,
     head: &Parts,
     snapshot: Option<&Arc<Snapshot>>,
 ) -> Result<Reply, Error> {
     if head.method != Method::GET && head.method != Method::HEAD {
         return Err(Error::Method { allow: "GET, HEAD" });
     }
+    let base_path = snapshot.map_or("", |snapshot| &snapshot.runtime.settings().base_path);
     match page {
-        Page::About => Ok(about(snapshot)),
+        Page::About => Ok(about(base_path)),
         Page::Health => Ok(reply::json(&health::report(door, snapshot).await)),
         Page::Alive => Ok(reply::json(&Status { status: "alive" })),
         Page::Ready if door.is_ready(snapshot) => Ok(reply::json(&Status { status: "ready" })),
@@ -70,13 +73,14 @@ pub(crate) async fn show(
         Page::Ready => Err(Error::Draining),
         Page::Metrics if wants_json(&head.headers, head.uri.query()) => Ok(reply::json(&counts(door, snapshot))),
         Page::Metrics => Ok(reply::typed(PROMETHEUS, door.metrics.render(gauges(door, snapshot)))),
+        Page::Docs(file) => docs::show(file, base_path).ok_or(Error::Nowhere),
+        Page::OpenApi => Ok(docs::openapi(base_path)),
     }
 }
 
-fn about(snapshot: Option<&Arc<Snapshot>>) -> Reply {
-    let base_path = snapshot.map_or("", |snapshot| &snapshot.runtime.settings().base_path);
+fn about(base_path: &str) -> Reply {
     let api = Endpoint::ALL.iter().map(|endpoint| endpoint.path()).chain(["/models", "/models/{model}"]);
-    let pages = ["/health", "/healthz", "/readyz", "/metrics"].into_iter();
+    let pages = ["/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"].into_iter();
     reply::json(&About {
         message: "Signalbox, an OpenAI-compatible gateway",
         version: env!("CARGO_PKG_VERSION"),
@@ -85,6 +89,7 @@ fn about(snapshot: Option<&Arc<Snapshot>>) -> Reply {
             .map(|path| format!("{base_path}/v1{path}"))
             .chain(pages.map(|path| format!("{base_path}{path}")))
             .collect(),
+        docs: format!("{base_path}/docs"),
         health: format!("{base_path}/health"),
     })
 }

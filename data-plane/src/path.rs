@@ -33,7 +33,7 @@ pub(crate) enum Error {
 
 /// The gateway's own pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Page {
+pub(crate) enum Page<'p> {
     /// `/`
     About,
     /// `/health`
@@ -44,13 +44,17 @@ pub(crate) enum Page {
     Ready,
     /// `/metrics`
     Metrics,
+    /// `/docs`, and the files that belong to it by their names.
+    Docs(&'p str),
+    /// `/openapi.json`
+    OpenApi,
 }
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place<'p> {
     /// One of the gateway's own pages.
-    Page(Page),
+    Page(Page<'p>),
     /// `/v1/models`
     Models,
     /// `/v1/models/{id}`, the id still escaped.
@@ -89,7 +93,11 @@ impl<'a> Path<'a> {
             "/healthz" => return Place::Page(Page::Alive),
             "/readyz" => return Place::Page(Page::Ready),
             "/metrics" => return Place::Page(Page::Metrics),
+            "/openapi.json" => return Place::Page(Page::OpenApi),
             _ => {}
+        }
+        if let Some(file) = strip_segments(below, "/docs") {
+            return Place::Page(Page::Docs(file.strip_prefix('/').unwrap_or(file)));
         }
         // A base path that holds the version leaves nothing of it for clients to write.
         let api = if base.ends_with("/v1") { Some(below) } else { strip_segments(below, "/v1") };
@@ -223,6 +231,11 @@ mod tests {
             ("/healthz", "Page(Alive)"),
             ("/readyz", "Page(Ready)"),
             ("/metrics", "Page(Metrics)"),
+            ("/docs", r#"Page(Docs(""))"#),
+            ("/docs/", r#"Page(Docs(""))"#),
+            ("/docs/index.css", r#"Page(Docs("index.css"))"#),
+            ("/openapi.json", "Page(OpenApi)"),
+            ("/docsx", r#"Mount("docsx", "")"#),
             ("/v1/models", "Models"),
             ("/v1/models/openai/gpt-4o", r#"Model("openai/gpt-4o")"#),
             ("/v1/models/openai%2fgpt:4o", r#"Model("openai%2Fgpt:4o")"#),
