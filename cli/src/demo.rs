@@ -6,13 +6,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    body::to_bytes,
-    extract::{Request, State},
-    response::Response,
-    serve::ListenerExt as _,
-};
 use http::{HeaderMap, Method, header::AUTHORIZATION, request::Parts};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
@@ -30,15 +23,13 @@ mod refusal;
 mod responses;
 mod script;
 mod seen;
+mod serve;
 mod text;
 
-pub use fault::Fault;
+pub use fault::{Fault, Wait};
 pub use seen::{Outcome, Seen};
 
 use self::{model::Model, refusal::Refusal, script::Script, seen::Log};
-
-/// Largest request body in bytes; the gateway's own default is what it is meant to stand behind.
-const MAX_BODY: usize = 32 * 1024 * 1024;
 
 /// What health checks ask; needs no key.
 const READY: &str = "/readyz";
@@ -52,7 +43,7 @@ pub struct Demo {
     addr: SocketAddr,
     log: Arc<Log>,
     stop: DropGuard,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
 }
 
 impl Demo {
@@ -65,11 +56,7 @@ impl Demo {
         let stop = CancellationToken::new();
         let log = Arc::new(Log::default());
         let upstream = Upstream { key: digest(key.expose_secret()), log: Arc::clone(&log), stop: stop.clone() };
-        let router = Router::new().fallback(answer).with_state(Arc::new(upstream));
-        // An event must not wait for the acknowledgement of the one before; a socket that refuses the option is only slower.
-        let listener = listener.tap_io(|socket| drop(socket.set_nodelay(true)));
-        let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-        let server = tokio::spawn(async move { server.await });
+        let server = tokio::spawn(serve::accept(listener, Arc::new(upstream)));
         Ok(Self { addr, log, stop: stop.drop_guard(), server })
     }
 
@@ -96,6 +83,12 @@ impl Demo {
         self.log.seen()
     }
 
+    /// How many connections are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.log.connections()
+    }
+
     /// Takes no more connections and waits, at most 5 s, until answers under way have ended. Pauses are cut short and silences broken.
     pub async fn stop(self) {
         let Self { stop, server, .. } = self;
@@ -111,17 +104,6 @@ struct Upstream {
     key: [u8; 32],
     log: Arc<Log>,
     stop: CancellationToken,
-}
-
-async fn answer(State(upstream): State<Arc<Upstream>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = to_bytes(body, MAX_BODY).await;
-    let mark = upstream.log.record(&parts, body.as_deref().unwrap_or_default());
-    let script = body
-        .map_err(|_| Refusal::BodyTooLarge)
-        .and_then(|body| upstream.script(&parts, &body))
-        .unwrap_or_else(|refusal| Script::from(&refusal));
-    script.play(mark, upstream.stop.clone()).await
 }
 
 impl Upstream {

@@ -1,172 +1,202 @@
-//! Ways for an upstream to go wrong, selected by the model's name. It changes answers and knows nothing of what they say.
+//! Ways for an upstream to go wrong, selected by the model's name. It names and tells them apart and knows nothing of the gateway.
 
-use std::time::Duration;
+use super::{answer::Answer, script::Script};
 
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
-use serde_json::{Value, json};
-
-use super::{
-    answer::{Answer, Events, event},
-    script::{Script, Step},
-};
-
-/// The pause between two pieces of a slow answer.
-const DRIP: Duration = Duration::from_millis(200);
+mod bytes;
+mod spoil;
 
 /// One way to go wrong. What is said of streams holds for plain answers as far as it makes sense there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// `fault-401`: the key is refused.
-    Unauthorized,
-    /// `fault-429`: too many requests, `Retry-After: 1`.
-    TooManyRequests,
-    /// `fault-500`: an internal error.
-    InternalError,
-    /// `fault-503`: overloaded.
-    Unavailable,
-    /// `fault-html-502`: the HTML page of some proxy on the way.
-    HtmlBadGateway,
-    /// `fault-hang`: the request is taken and nothing comes.
+    /// `fault-refuse`
+    Refuse,
+    /// `fault-hang`
     Hang,
-    /// `fault-headers-then-silence`: a 200, and then nothing.
+    /// `fault-endless-headers`
+    EndlessHeaders,
+    /// `fault-401`
+    Unauthorized,
+    /// `fault-429` and its kin, which differ in how they tell the wait.
+    TooManyRequests(Wait),
+    /// `fault-500`
+    InternalError,
+    /// `fault-503`
+    Unavailable,
+    /// `fault-html-502`
+    HtmlBadGateway,
+    /// `fault-headers-then-silence`
     HeadersThenSilence,
-    /// `fault-one-chunk-then-silence`: the first piece of content, and then nothing.
+    /// `fault-one-chunk-then-silence`
     OneChunkThenSilence,
-    /// `fault-cut`: the connection breaks in the middle of an event.
-    Cut,
-    /// `fault-no-done`: complete but for `[DONE]`.
-    NoDone,
-    /// `fault-cut-before-finish`: a clean end with neither `finish_reason` nor `[DONE]`.
-    CutBeforeFinish,
-    /// `fault-error-first`: a 200 whose first event is an error.
-    ErrorFirst,
-    /// `fault-error-mid`: an error event after half of the content.
-    ErrorMid,
-    /// `fault-slow`: 200 ms between two events.
+    /// `fault-slow`
     Slow,
-    /// `fault-crlf`: lines that end in CR LF.
+    /// `fault-cut`
+    Cut,
+    /// `fault-cut-utf8`
+    CutUtf8,
+    /// `fault-cut-before-finish`
+    CutBeforeFinish,
+    /// `fault-no-done`
+    NoDone,
+    /// `fault-error-first`
+    ErrorFirst,
+    /// `fault-error-mid`
+    ErrorMid,
+    /// `fault-json-error`
+    JsonError,
+    /// `fault-length-over`
+    LengthOver,
+    /// `fault-length-under`
+    LengthUnder,
+    /// `fault-bad-chunk`
+    BadChunk,
+    /// `fault-huge-event`
+    HugeEvent,
+    /// `fault-endless-body`
+    EndlessBody,
+    /// `fault-gzip`
+    Gzip,
+    /// `fault-bomb`
+    Bomb,
+    /// `fault-crlf`
     Crlf,
+    /// `fault-cr`
+    Cr,
+    /// `fault-mixed-lines`
+    MixedLines,
+    /// `fault-bom`
+    Bom,
+    /// `fault-multi-line`
+    MultiLine,
+    /// `fault-byte-by-byte`
+    ByteByByte,
+    /// `fault-usage-on-content`
+    UsageOnContent,
+}
+
+/// How a 429 tells for how long it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wait {
+    /// In whole seconds.
+    Seconds,
+    /// As an HTTP date.
+    Date,
+    /// In milliseconds, in a header of their own.
+    Millis,
+    /// Not at all.
+    Untold,
+    /// As a date that has passed.
+    Past,
+    /// For a whole day.
+    Day,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 37] = [
+        Self::Refuse,
+        Self::Hang,
+        Self::EndlessHeaders,
         Self::Unauthorized,
-        Self::TooManyRequests,
+        Self::TooManyRequests(Wait::Seconds),
+        Self::TooManyRequests(Wait::Date),
+        Self::TooManyRequests(Wait::Millis),
+        Self::TooManyRequests(Wait::Untold),
+        Self::TooManyRequests(Wait::Past),
+        Self::TooManyRequests(Wait::Day),
         Self::InternalError,
         Self::Unavailable,
         Self::HtmlBadGateway,
-        Self::Hang,
         Self::HeadersThenSilence,
         Self::OneChunkThenSilence,
+        Self::Slow,
         Self::Cut,
-        Self::NoDone,
+        Self::CutUtf8,
         Self::CutBeforeFinish,
+        Self::NoDone,
         Self::ErrorFirst,
         Self::ErrorMid,
-        Self::Slow,
+        Self::JsonError,
+        Self::LengthOver,
+        Self::LengthUnder,
+        Self::BadChunk,
+        Self::HugeEvent,
+        Self::EndlessBody,
+        Self::Gzip,
+        Self::Bomb,
         Self::Crlf,
+        Self::Cr,
+        Self::MixedLines,
+        Self::Bom,
+        Self::MultiLine,
+        Self::ByteByByte,
+        Self::UsageOnContent,
     ];
 
     /// The model that goes wrong in this way.
     #[must_use]
     pub const fn model(self) -> &'static str {
+        self.words().0
+    }
+
+    /// What happens, in a few words.
+    #[must_use]
+    pub const fn what(self) -> &'static str {
+        self.words().1
+    }
+
+    const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Unauthorized => "fault-401",
-            Self::TooManyRequests => "fault-429",
-            Self::InternalError => "fault-500",
-            Self::Unavailable => "fault-503",
-            Self::HtmlBadGateway => "fault-html-502",
-            Self::Hang => "fault-hang",
-            Self::HeadersThenSilence => "fault-headers-then-silence",
-            Self::OneChunkThenSilence => "fault-one-chunk-then-silence",
-            Self::Cut => "fault-cut",
-            Self::NoDone => "fault-no-done",
-            Self::CutBeforeFinish => "fault-cut-before-finish",
-            Self::ErrorFirst => "fault-error-first",
-            Self::ErrorMid => "fault-error-mid",
-            Self::Slow => "fault-slow",
-            Self::Crlf => "fault-crlf",
+            Self::Refuse => ("fault-refuse", "takes the request and resets the connection"),
+            Self::Hang => ("fault-hang", "takes the request and says nothing"),
+            Self::EndlessHeaders => ("fault-endless-headers", "sends headers without end"),
+            Self::Unauthorized => ("fault-401", "refuses the key"),
+            Self::TooManyRequests(wait) => wait.words(),
+            Self::InternalError => ("fault-500", "answers 500"),
+            Self::Unavailable => ("fault-503", "answers 503"),
+            Self::HtmlBadGateway => ("fault-html-502", "answers 502 with the HTML page of some proxy on the way"),
+            Self::HeadersThenSilence => ("fault-headers-then-silence", "sends the headers of a 200 and then nothing"),
+            Self::OneChunkThenSilence => ("fault-one-chunk-then-silence", "sends a first piece and then nothing"),
+            Self::Slow => ("fault-slow", "pauses for 200 ms before each piece"),
+            Self::Cut => ("fault-cut", "breaks the connection within an event"),
+            Self::CutUtf8 => ("fault-cut-utf8", "breaks the connection within a character"),
+            Self::CutBeforeFinish => ("fault-cut-before-finish", "ends with neither `finish_reason` nor `[DONE]`"),
+            Self::NoDone => ("fault-no-done", "is complete but for `[DONE]`"),
+            Self::ErrorFirst => ("fault-error-first", "answers 200 with an error as the first event"),
+            Self::ErrorMid => ("fault-error-mid", "sends an error event after half of the content"),
+            Self::JsonError => ("fault-json-error", "answers 200 with an error in JSON, stream or not"),
+            Self::LengthOver => ("fault-length-over", "announces more bytes than it sends"),
+            Self::LengthUnder => ("fault-length-under", "announces half of the bytes that it sends"),
+            Self::BadChunk => ("fault-bad-chunk", "frames a chunk wrongly after the first piece"),
+            Self::HugeEvent => ("fault-huge-event", "sends one event of 16 MiB"),
+            Self::EndlessBody => ("fault-endless-body", "sends a single event, or a JSON string, without end"),
+            Self::Gzip => ("fault-gzip", "compresses an answer that was to be identity"),
+            Self::Bomb => ("fault-bomb", "sends 1 MiB that unpacks to 1 GiB"),
+            Self::Crlf => ("fault-crlf", "ends its lines with CR LF"),
+            Self::Cr => ("fault-cr", "ends its lines with CR"),
+            Self::MixedLines => ("fault-mixed-lines", "ends its lines with CR LF, CR and LF in turn"),
+            Self::Bom => ("fault-bom", "begins with a byte order mark"),
+            Self::MultiLine => ("fault-multi-line", "spreads an event's data over two lines"),
+            Self::ByteByByte => ("fault-byte-by-byte", "sends each byte as a chunk of its own"),
+            Self::UsageOnContent => ("fault-usage-on-content", "puts the usage on the last piece of content"),
         }
     }
 
     /// What is played in place of a good answer.
     pub(super) fn spoil(self, answer: Answer) -> Script {
+        spoil::spoil(self, answer)
+    }
+}
+
+impl Wait {
+    const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Unauthorized => refused(StatusCode::UNAUTHORIZED, "invalid_request_error", "invalid_api_key"),
-            Self::TooManyRequests => refused(StatusCode::TOO_MANY_REQUESTS, "requests", "rate_limit_exceeded")
-                .with_header(RETRY_AFTER, HeaderValue::from_static("1")),
-            Self::InternalError => refused(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error"),
-            Self::Unavailable => refused(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded"),
-            Self::HtmlBadGateway => Script::whole("text/html", BAD_GATEWAY).with_status(StatusCode::BAD_GATEWAY),
-            Self::Hang => Script::silence(),
-            _ => match answer {
-                Answer::Whole(body) => self.spoil_whole(&body),
-                Answer::Events(events) => Script::events(self.spoil_events(&events)),
-            },
+            Self::Seconds => ("fault-429", "answers 429 with `Retry-After: 1`"),
+            Self::Date => ("fault-429-date", "answers 429 with `Retry-After` as the date in 30 s"),
+            Self::Millis => ("fault-429-ms", "answers 429 with `retry-after-ms: 1500`"),
+            Self::Untold => ("fault-429-untold", "answers 429 with no wait"),
+            Self::Past => ("fault-429-past", "answers 429 with `Retry-After` as a date that has passed"),
+            Self::Day => ("fault-429-day", "answers 429 with `Retry-After: 86400`"),
         }
     }
-
-    fn spoil_whole(self, body: &Value) -> Script {
-        let bytes = Bytes::from(body.to_string());
-        let middle = bytes.len() / 2;
-        let (first, second) = (Step::Send(bytes.slice(..middle)), Step::Send(bytes.slice(middle..)));
-        let steps = match self {
-            Self::HeadersThenSilence => vec![Step::Silence],
-            Self::OneChunkThenSilence => vec![first, Step::Silence],
-            Self::Cut => vec![first, Step::Cut],
-            Self::CutBeforeFinish => vec![first],
-            Self::Slow => vec![first, Step::Wait(DRIP), second],
-            Self::ErrorFirst | Self::ErrorMid => return Script::json(&error("server_error", "internal_error")),
-            _ => return Script::json(body),
-        };
-        Script::steps("application/json", steps)
-    }
-
-    fn spoil_events(self, events: &Events) -> Vec<Step> {
-        let opening = events.opening.iter().cloned().map(Step::Send);
-        let half = events.content.len() / 2;
-        let content = events.content.iter().cloned().map(Step::Send);
-        let failure = Step::Send(event(&error("server_error", "internal_error")));
-        match self {
-            Self::HeadersThenSilence => vec![Step::Silence],
-            Self::OneChunkThenSilence => opening.chain(content.take(1)).chain([Step::Silence]).collect(),
-            Self::Cut => {
-                let next =
-                    events.content.iter().chain(&events.finish).nth(half).map(|next| next.slice(..next.len() / 2));
-                opening.chain(content.take(half)).chain(next.map(Step::Send)).chain([Step::Cut]).collect()
-            }
-            Self::CutBeforeFinish => opening.chain(content).collect(),
-            Self::ErrorFirst => vec![failure],
-            Self::ErrorMid => opening.chain(content.take(half)).chain([failure]).collect(),
-            Self::NoDone => opening.chain(content).chain(events.finish.iter().cloned().map(Step::Send)).collect(),
-            Self::Slow => events.all().flat_map(|bytes| [Step::Wait(DRIP), Step::Send(bytes.clone())]).collect(),
-            Self::Crlf => events.all().map(|bytes| Step::Send(with_crlf(bytes))).collect(),
-            _ => events.all().cloned().map(Step::Send).collect(),
-        }
-    }
-}
-
-const BAD_GATEWAY: &str =
-    "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>\n";
-
-fn refused(status: StatusCode, kind: &str, code: &str) -> Script {
-    Script::json(&error(kind, code)).with_status(status)
-}
-
-fn error(kind: &str, code: &str) -> Value {
-    json!({ "error": { "message": "The demo upstream fails on request.", "type": kind, "param": null, "code": code } })
-}
-
-/// JSON holds no bare line feed, so that every one here ends a line.
-fn with_crlf(frame: &Bytes) -> Bytes {
-    let mut lines = Vec::with_capacity(frame.len() + 4);
-    for &byte in frame {
-        if byte == b'\n' {
-            lines.push(b'\r');
-        }
-        lines.push(byte);
-    }
-    lines.into()
 }

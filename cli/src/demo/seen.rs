@@ -1,7 +1,7 @@
 //! What the demo upstream has been asked lately, for tests and for the curious. Bounded in number and size.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -29,6 +29,10 @@ pub struct Seen {
     pub body: Bytes,
     /// What became of the answer.
     pub outcome: Outcome,
+    /// The connection it came on; connections count from 0 in the order of their making.
+    pub connection: u64,
+    /// Whether that connection is open.
+    pub open: bool,
 }
 
 /// What became of an answer.
@@ -49,11 +53,13 @@ pub(super) struct Log(Mutex<Entries>);
 struct Entries {
     next: u64,
     latest: VecDeque<Seen>,
+    connections: u64,
+    open: BTreeSet<u64>,
 }
 
 impl Log {
     /// Remembers a request. What becomes of its answer is told through the mark.
-    pub(super) fn record(self: &Arc<Self>, parts: &Parts, body: &[u8]) -> Mark {
+    pub(super) fn record(self: &Arc<Self>, connection: u64, parts: &Parts, body: &[u8]) -> Mark {
         let mut entries = self.lock();
         let number = entries.next;
         entries.next += 1;
@@ -67,17 +73,55 @@ impl Log {
             headers: parts.headers.clone(),
             body: Bytes::copy_from_slice(body.get(..MAX_SEEN_BODY).unwrap_or(body)),
             outcome: Outcome::UnderWay,
+            connection,
+            open: true,
         });
         drop(entries);
         Mark { log: Arc::clone(self), number, outcome: Outcome::Abandoned }
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {
-        self.lock().latest.iter().cloned().collect()
+        let entries = self.lock();
+        let now = |seen: &Seen| Seen { open: entries.open.contains(&seen.connection), ..seen.clone() };
+        entries.latest.iter().map(now).collect()
+    }
+
+    /// Takes note of a connection, for as long as what is returned lives.
+    pub(super) fn connected(self: &Arc<Self>) -> Connection {
+        let mut entries = self.lock();
+        let number = entries.connections;
+        entries.connections += 1;
+        entries.open.insert(number);
+        drop(entries);
+        Connection { log: Arc::clone(self), number }
+    }
+
+    /// How many connections are open.
+    pub(super) fn connections(&self) -> usize {
+        self.lock().open.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    log: Arc<Log>,
+    number: u64,
+}
+
+impl Connection {
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.log.lock().open.remove(&self.number);
     }
 }
 

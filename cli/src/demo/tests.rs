@@ -97,7 +97,7 @@ async fn models_are_listed_and_found_one_by_one() {
     let get = |path: &str| client().get(format!("{}{path}", demo.base_url())).bearer_auth("demo-key").send();
     let list = json_of(get("/models").await.unwrap()).await;
     let ids: Vec<&str> = list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
-    assert_eq!(&ids[..3], ["echo", "embed", "fault-401"]);
+    assert_eq!(&ids[..3], ["echo", "embed", "fault-refuse"]);
     assert_eq!(json_of(get("/models/echo").await.unwrap()).await["object"], "model");
     assert_eq!(get("/models/none").await.unwrap().status(), 404);
 }
@@ -325,7 +325,7 @@ async fn silence_lasts_until_the_client_goes_or_the_upstream_stops() {
     let hanging = tokio::spawn(post(&demo, "/chat/completions", &chat("fault-hang", "x", true)).send());
     seen_to_be(&demo, Outcome::UnderWay).await;
     tokio::time::timeout(LIMIT, demo.stop()).await.unwrap();
-    assert!(hanging.await.unwrap().is_ok_and(|response| response.status() == 503));
+    assert!(hanging.await.unwrap().is_err());
 }
 
 #[tokio::test]
