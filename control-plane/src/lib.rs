@@ -8,6 +8,7 @@ pub mod certificate;
 mod convert;
 pub mod files;
 pub mod history;
+pub mod import;
 pub mod key;
 pub mod ledger;
 pub mod message;
