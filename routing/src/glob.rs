@@ -114,6 +114,25 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_reaches_below_a_start_where_some_name_could() {
+        for (pattern, expected) in [
+            ("*", true),
+            ("a/*", true),
+            ("a/b", true),
+            ("a/b*c", true),
+            ("a*", true),
+            ("*-mini", true),
+            ("a/", false),
+            ("a", false),
+            ("b/*", false),
+            ("ab*", false),
+            ("gpt-4o", false),
+        ] {
+            assert_eq!(Glob::new(pattern).matches_below("a/"), expected, "{pattern}");
+        }
+    }
+
+    #[test]
     fn a_hostile_name_costs_no_more_than_its_length() {
         let glob = Glob::new(&"*a".repeat(128));
         assert!(!glob.matches(&format!("{}b", "a".repeat(100_000))));

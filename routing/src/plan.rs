@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::fixture::{
-        client_key, key, labels, listing, plan, plan_for, provider, redirect, route, runtime, settings, targets,
+        client_key, key, labels, listing, plan, plan_for, provider, redirect, remove, route, runtime, settings, targets,
     };
 
     #[test]
@@ -364,6 +364,184 @@ mod tests {
         let (direct, redirected) = (plan(&runtime, "p/m").unwrap(), plan(&runtime, "alias").unwrap());
         assert_eq!((direct.answer_model, direct.attempts), (AnswerModel::Served, 7));
         assert_eq!((redirected.answer_model, redirected.attempts), (AnswerModel::Requested, 7));
+    }
+
+    #[test]
+    fn a_stranger_gets_only_to_providers_that_are_for_anyone() {
+        let anyone = |p: &mut config::Provider| p.callers = config::Callers::Anyone.into();
+        let runtime = runtime(&[
+            listing("private", &["shared", "secret"]),
+            provider("public", |p| {
+                anyone(p);
+                p.models = vec!["shared".into(), "free".into()];
+            }),
+            provider("open", anyone),
+            redirect("both", "both", &["private:m", "public:m"], |_| {}),
+            redirect("team", "team", &["public:m"], |r| r.client_key_labels = labels(&[("team", "x")])),
+            redirect("onward", "onward", &[":secret", ":shared"], |_| {}),
+            settings(|s| s.default_provider = "open".into()),
+            client_key("k", |_| {}),
+        ]);
+        let stranger = |model| {
+            let request = Request { caller: Caller::Stranger, model, endpoint: Endpoint::ChatCompletions, seed: 0 };
+            targets(runtime.plan(&request).ok())
+        };
+        for (model, expected) in [
+            ("private/shared", &[][..]),
+            ("public/shared", &["public:shared"]),
+            ("shared", &["public:shared"]),
+            // What belongs to a provider that is not for anyone goes to no other, so that nothing is told to the wrong one.
+            ("secret", &[]),
+            ("unknown", &["open:unknown"]),
+            ("both", &["public:m"]),
+            ("team", &["open:team"]),
+            ("onward", &["public:shared"]),
+        ] {
+            assert_eq!(stranger(model), expected, "{model}");
+        }
+        let ids = |caller| runtime.models(caller).into_iter().map(|model| model.id.to_string()).collect::<Vec<_>>();
+        assert_eq!(ids(Caller::Stranger), ["both", "onward", "public/free", "public/shared"]);
+        assert_eq!(ids(Caller::Operator), ids(Caller::Key(key(&runtime, "k").unwrap())));
+        assert_eq!(ids(Caller::Operator).len(), 6);
+    }
+
+    #[test]
+    fn a_provider_is_named_by_its_id_or_its_prefix_to_those_who_may_use_it() {
+        let runtime = runtime(&[
+            provider("a", |p| p.model_prefix = "b".into()),
+            provider("b", |p| p.model_prefix = "Bee Bee".into()),
+            provider("off", |p| p.disabled = true),
+            provider("free", |p| p.callers = config::Callers::Anyone.into()),
+            client_key("all", |_| {}),
+            client_key("some", |k| k.allowed_models = vec!["gpt-4o".into(), "Bee*".into()]),
+        ]);
+        let by = |id| Caller::Key(key(&runtime, id).unwrap());
+        for (caller, name, expected) in [
+            (Caller::Operator, "a", Some("a")),
+            (Caller::Operator, "b", Some("b")),
+            (Caller::Operator, "Bee Bee", Some("b")),
+            (Caller::Operator, "off", None),
+            (Caller::Operator, "", None),
+            (by("all"), "a", Some("a")),
+            (by("some"), "a", None),
+            (by("some"), "b", Some("b")),
+            (Caller::Stranger, "b", None),
+            (Caller::Stranger, "free", Some("free")),
+        ] {
+            let found = runtime.provider_for(caller, name);
+            assert_eq!(found.as_ref().map(|provider| provider.id.as_str()), expected, "{caller:?} names {name}");
+        }
+    }
+
+    #[test]
+    fn the_sole_provider_is_the_default_one_or_else_the_only_one_that_fits() {
+        let anthropic = provider("claude", |p| p.dialect = config::Dialect::Anthropic.into());
+        let two = [provider("a", |_| {}), anthropic];
+        let three = [&two[..], &[provider("b", |p| p.callers = config::Callers::Anyone.into())]].concat();
+        let default = |id: &str| [&three[..], &[settings(|s| s.default_provider = id.to_owned())]].concat();
+        let (openai, every) = (&[Dialect::OpenAi][..], &[Dialect::OpenAi, Dialect::Anthropic][..]);
+        for (changes, caller, dialects, expected) in [
+            (&two[..], Caller::Operator, openai, Some("a")),
+            (&two, Caller::Operator, every, None),
+            (&two, Caller::Stranger, openai, None),
+            (&three, Caller::Operator, openai, None),
+            (&three, Caller::Stranger, every, Some("b")),
+            (&default("b"), Caller::Operator, openai, Some("b")),
+            (&default("claude"), Caller::Operator, every, Some("claude")),
+            (&default("claude"), Caller::Operator, openai, None),
+            (&default("a"), Caller::Stranger, openai, Some("b")),
+        ] {
+            let found = runtime(changes).sole_provider(caller, dialects);
+            assert_eq!(found.as_ref().map(|provider| provider.id.as_str()), expected, "{caller:?} {dialects:?}");
+        }
+    }
+
+    #[test]
+    fn filters_say_what_is_listed_and_not_what_can_be_asked_for() {
+        let runtime = runtime(&[
+            provider("a", |p| {
+                p.models = vec!["gpt-4o".into(), "gpt-3".into(), "whisper".into()];
+                p.model_filter = vec!["^gpt".into()];
+            }),
+            provider("rest", |_| {}),
+            redirect("fast", "fast", &["a:gpt-3"], |_| {}),
+            redirect("gpt", "gpt", &["a:gpt-3"], |_| {}),
+            settings(|s| {
+                s.model_filter = vec!["4".into(), "^gpt$".into()];
+                s.default_provider = "rest".into();
+            }),
+        ]);
+        let listed: Vec<_> = runtime.models(Caller::Operator).into_iter().map(|model| model.id.to_string()).collect();
+        assert_eq!(listed, ["a/gpt-4o", "gpt"]);
+        for (model, expected) in [
+            ("a/gpt-3", "a:gpt-3"),
+            ("a/whisper", "a:whisper"),
+            ("gpt-3", "a:gpt-3"),
+            ("fast", "a:gpt-3"),
+            // A provider does not take a bare name that it does not list.
+            ("whisper", "rest:whisper"),
+        ] {
+            assert_eq!(targets(plan(&runtime, model)), [expected], "{model}");
+        }
+    }
+
+    #[test]
+    fn what_providers_are_found_to_have_is_listed_and_owned_and_restricts_nothing() {
+        let asked = |p: &mut config::Provider| p.discovery = Some(config::Discovery::default());
+        let fixed = |p: &mut config::Provider| {
+            asked(p);
+            p.models = vec!["fixed".into(), "both".into()];
+            p.priority = 1;
+        };
+        let filtered = |p: &mut config::Provider| {
+            asked(p);
+            p.model_filter = vec!["^good".into()];
+        };
+        let before = runtime(&[
+            provider("fixed", fixed),
+            provider("open", asked),
+            provider("filtered", filtered),
+            provider("unasked", |_| {}),
+            redirect("r", "alias", &[":new"], |_| {}),
+        ]);
+        let list = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect::<Arc<[Arc<str>]>>();
+        let found = [
+            ("fixed", list(&["both", "new", "new"])),
+            ("open", list(&["new", "a*b", "", "line\nbreak", "org/m"])),
+            ("filtered", list(&["good", "bad"])),
+            ("unasked", list(&["unasked"])),
+            ("gone", list(&["gone"])),
+        ];
+        let found = found.into_iter().map(|(id, list)| (Id::parse(id).unwrap(), list)).collect();
+        let after = before.discovered(&found);
+        let ids = |runtime: &Runtime| {
+            runtime.models(Caller::Operator).into_iter().map(|model| model.id.to_string()).collect::<Vec<_>>()
+        };
+        let listed = ["alias", "filtered/good", "fixed/both", "fixed/fixed", "fixed/new", "open/new", "open/org/m"];
+        assert_eq!(ids(&after), listed);
+        assert_eq!(ids(&before), ["fixed/both", "fixed/fixed"]);
+        for (model, expected) in [
+            ("new", &["fixed:new", "open:new"][..]),
+            ("alias", &["fixed:new", "open:new"]),
+            ("org/m", &["open:org/m"]),
+            ("good", &["filtered:good"]),
+            ("bad", &[]),
+            ("filtered/bad", &["filtered:bad"]),
+            ("fixed/new", &["fixed:new"]),
+            ("fixed/unknown", &[]),
+            ("open/unknown", &["open:unknown"]),
+            ("unasked", &[]),
+            ("gone", &[]),
+        ] {
+            assert_eq!(targets(plan(&after, model)), expected, "{model}");
+        }
+        // It outlasts what has nothing to do with it, and goes with its provider or its reason.
+        let later = after.apply(&[route("w", |_| {}), client_key("k", |_| {})]).runtime;
+        assert_eq!(ids(&later), listed);
+        let later = later.apply(&[remove("providers/fixed"), provider("open", |_| {})]).runtime;
+        assert_eq!(ids(&later), ["filtered/good"]);
+        let again = later.apply(&[provider("fixed", fixed), provider("open", asked)]).runtime;
+        assert_eq!(ids(&again), ["filtered/good", "fixed/both", "fixed/fixed"]);
     }
 
     #[test]

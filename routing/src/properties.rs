@@ -1,10 +1,10 @@
 //! What holds for every configuration, tried on many that chance makes up.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use proptest::{
-    collection::vec,
+    collection::{btree_map, vec},
     prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest},
     sample::{Index, select},
 };
@@ -13,13 +13,13 @@ use signalbox_proto::config::v1 as config;
 use crate::{
     endpoint::Endpoint,
     fixture::{
-        at, client_key, compile, credential, digest, key, labels, provider, redirect, remove, route, runtime, settings,
-        upsert,
+        at, client_key, compile, credential, digest, id, key, labels, provider, redirect, remove, route, runtime,
+        settings, upsert,
     },
-    name::ResourceName,
+    name::{Id, ResourceName},
     plan::{Caller, Request},
     resource::Change,
-    runtime::Runtime,
+    runtime::{Callers, Runtime},
 };
 
 const PROVIDERS: [&str; 4] = ["pa", "pb", "pc", "pd"];
@@ -30,16 +30,52 @@ const MODELS: [&str; 12] = ["m", "mm", "n", "o/p", "r0", "r1", "pa/m", "pa/x", "
 
 fn a_provider(place: usize) -> impl Strategy<Value = Change> {
     let models = vec(select(&["m", "mm", "n", "o/p"][..]), 0..3);
-    (models, -1..2, any::<bool>(), any::<bool>()).prop_map(move |(models, priority, disabled, chat_only)| {
-        provider(PROVIDERS[place], |p| {
-            p.models = models.into_iter().map(str::to_owned).collect();
-            p.priority = priority;
-            p.disabled = disabled;
-            if chat_only {
-                p.chat_url = std::mem::take(&mut p.base_url);
+    let filter = vec(select(&["^m", "p$", "x"][..]), 0..2);
+    let kind = select(&[Kind::Plain, Kind::ChatOnly, Kind::Asked, Kind::Azure, Kind::Anthropic][..]);
+    (models, filter, kind, -1..2, any::<bool>(), any::<bool>()).prop_map(
+        move |(models, filter, kind, priority, disabled, anyone)| {
+            provider(PROVIDERS[place], |p| {
+                p.models = models.into_iter().map(str::to_owned).collect();
+                p.model_filter = filter.into_iter().map(str::to_owned).collect();
+                p.priority = priority;
+                p.disabled = disabled;
+                p.callers = if anyone { config::Callers::Anyone.into() } else { 0 };
+                kind.make(p);
+            })
+        },
+    )
+}
+
+/// What a provider is, besides what any may be.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Plain,
+    ChatOnly,
+    Asked,
+    Azure,
+    Anthropic,
+}
+
+impl Kind {
+    fn make(self, provider: &mut config::Provider) {
+        match self {
+            Self::Plain => {}
+            Self::ChatOnly => provider.chat_url = std::mem::take(&mut provider.base_url),
+            Self::Asked => provider.discovery = Some(config::Discovery::default()),
+            Self::Azure => {
+                provider.dialect = config::Dialect::AzureOpenai.into();
+                provider.azure_openai = Some(config::AzureOpenAi { api_version: "2024-10-21".into() });
             }
-        })
-    })
+            Self::Anthropic => provider.dialect = config::Dialect::Anthropic.into(),
+        }
+    }
+}
+
+/// What providers, there or not, are found to have.
+fn some_lists() -> impl Strategy<Value = BTreeMap<Id, Arc<[Arc<str>]>>> {
+    let names = vec(prop_oneof![select(&MODELS[..]).prop_map(str::to_owned), any::<String>()], 0..4);
+    let list = names.prop_map(|names| names.into_iter().map(Arc::from).collect::<Arc<[Arc<str>]>>());
+    btree_map(select(&PROVIDERS[..]).prop_map(id), list, 0..4)
 }
 
 fn a_credential() -> impl Strategy<Value = Change> {
@@ -102,7 +138,10 @@ fn a_change() -> impl Strategy<Value = Change> {
         2 => a_key(),
         4 => (0..FROMS.len()).prop_flat_map(a_redirect),
         1 => any::<bool>().prop_map(|disabled| route("w", |r| r.disabled = disabled)),
-        1 => select(&PROVIDERS[..]).prop_map(|id| settings(|s| s.default_provider = id.to_owned())),
+        1 => (select(&PROVIDERS[..]), any::<bool>()).prop_map(|(id, filtered)| settings(|s| {
+            s.default_provider = id.to_owned();
+            s.model_filter = if filtered { vec!["m".into()] } else { Vec::new() };
+        })),
         3 => removal.prop_map(|name| remove(&name)),
     ]
 }
@@ -149,6 +188,7 @@ proptest! {
     #[test]
     fn changes_one_after_another_come_to_the_same_as_all_at_once(
         changes in some_changes(),
+        found in some_lists(),
         cuts in vec(any::<Index>(), 0..6),
     ) {
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(changes.len())).collect();
@@ -159,16 +199,46 @@ proptest! {
         prop_assert_eq!(piecewise.findings().next(), None);
         let at_once = runtime(&settled(&changes));
         prop_assert_eq!(seen(&piecewise), seen(&at_once));
+        prop_assert_eq!(seen(&piecewise.discovered(&found)), seen(&at_once.discovered(&found)));
+    }
+
+    #[test]
+    fn what_was_found_is_kept_over_changes_as_though_it_were_found_after_them(
+        changes in some_changes(),
+        more in vec(a_change(), 0..8),
+        found in some_lists(),
+    ) {
+        let before = compile(&changes).runtime;
+        let asked = |runtime: &Runtime| -> Vec<Id> {
+            let asked = runtime.providers().filter(|provider| provider.discovery.is_some());
+            asked.map(|provider| provider.id.clone()).collect()
+        };
+        let kept = asked(&before);
+        let found: BTreeMap<_, _> = found.into_iter().filter(|(id, _)| kept.contains(id)).collect();
+        let then = before.discovered(&found).apply(&more).runtime;
+        prop_assert_eq!(seen(&then), seen(&before.apply(&more).runtime.discovered(&found)));
+    }
+
+    #[test]
+    fn what_is_found_restricts_nothing(changes in some_changes(), found in some_lists(), model in select(&MODELS[..])) {
+        let before = compile(&changes).runtime;
+        let after = before.discovered(&found);
+        for caller in callers(&before) {
+            let asked = |runtime: &Runtime| runtime.model(caller, model).is_some();
+            // For strangers a name may turn out to belong to somebody who is not for them.
+            prop_assert!(!asked(&before) || asked(&after) || matches!(caller, Caller::Stranger));
+        }
     }
 
     #[test]
     fn a_plan_leads_only_to_providers_in_use_that_have_the_endpoint(
         changes in vec(a_change(), 0..30),
+        found in some_lists(),
         model in prop_oneof![select(&MODELS[..]).prop_map(str::to_owned), any::<String>()],
         place in 0..Endpoint::ALL.len(),
         seed in any::<u64>(),
     ) {
-        let runtime = compile(&changes).runtime;
+        let runtime = compile(&changes).runtime.discovered(&found);
         let endpoint = Endpoint::ALL[place];
         for caller in callers(&runtime) {
             let Ok(plan) = runtime.plan(&Request { caller, model: &model, endpoint, seed }) else { continue };
@@ -176,6 +246,7 @@ proptest! {
             prop_assert!(runtime.model(caller, &model).is_some());
             for target in std::iter::once(&plan.first).chain(&plan.rest) {
                 prop_assert!(runtime.providers().any(|provider| *provider == target.provider));
+                prop_assert!(!matches!(caller, Caller::Stranger) || target.provider.callers == Callers::Anyone);
                 prop_assert_eq!(target.provider.url(endpoint, &target.model), Some(target.url.clone()));
             }
         }

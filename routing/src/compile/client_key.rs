@@ -88,6 +88,8 @@ fn limits(wire: config::Limits, faults: &mut Faults) -> Option<Limits> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::{
         fixture::{
@@ -104,6 +106,11 @@ mod tests {
             k.expire_time = Some(prost_types::Timestamp { seconds: 1, nanos: 500_000_000 });
             k.disabled = true;
             k.labels = labels(&[("team", "")]);
+            k.limits = Some(config::Limits {
+                requests_per_minute: Some(1),
+                tokens_per_minute: Some(2),
+                max_in_flight: Some(3),
+            });
         })]);
         let expected = ClientKey {
             id: id("k"),
@@ -112,7 +119,11 @@ mod tests {
             expires_at_ms: Some(1500),
             disabled: true,
             labels: labels(&[("team", "")]),
-            limits: Limits::default(),
+            limits: Limits {
+                requests_per_minute: NonZeroU32::new(1),
+                tokens_per_minute: NonZeroU64::new(2),
+                max_in_flight: NonZeroU32::new(3),
+            },
         };
         assert_eq!(key(&runtime, "k"), Some(&expected));
         assert_eq!(key(&runtime, "other"), None);
@@ -187,6 +198,11 @@ mod tests {
             k.allowed_models = vec!["ok".into(), String::new(), "a\nb".into()];
             k.expire_time = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
             k.labels = labels(&[("", "x")]);
+            k.limits = Some(config::Limits {
+                requests_per_minute: Some(0),
+                tokens_per_minute: Some(0),
+                max_in_flight: Some(0),
+            });
         })]);
         assert_eq!(
             faults,
@@ -197,6 +213,9 @@ mod tests {
                 "clientKeys/k allowed_models[2] INVALID_TEXT",
                 "clientKeys/k expire_time OUT_OF_RANGE",
                 "clientKeys/k labels[\"\"] FIELD_REQUIRED",
+                "clientKeys/k limits.requests_per_minute OUT_OF_RANGE",
+                "clientKeys/k limits.tokens_per_minute OUT_OF_RANGE",
+                "clientKeys/k limits.max_in_flight OUT_OF_RANGE",
             ]
         );
     }

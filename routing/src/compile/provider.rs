@@ -193,6 +193,8 @@ fn discovery(
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::{
         endpoint::Endpoint,
@@ -271,14 +273,18 @@ mod tests {
                 max_idle: Some(0),
                 idle_timeout: second(6),
                 http_version: config::HttpVersion::Http2.into(),
-                max_connections: None,
+                max_connections: Some(9),
             });
             p.retry = Some(config::Retry {
                 attempts: Some(1),
                 backoff_base: second(7),
                 backoff_cap: second(8),
                 statuses: vec![599, 408, 599],
-                ..config::Retry::default()
+                attempts_per_credential: Some(2),
+                on_connect_failure: Some(false),
+                on_rate_limit: None,
+                on_server_error: Some(true),
+                on_timeout: Some(false),
             });
             p.models = vec!["b".into(), "a".into(), "b".into()];
             p.priority = -1;
@@ -302,6 +308,10 @@ mod tests {
         assert_eq!((found.retry.backoff_base.as_secs(), found.retry.backoff_cap.as_secs()), (7, 8));
         assert_eq!(found.models, ["b".into(), "a".into()]);
         assert_eq!((found.priority, found.credential_choice), (-1, CredentialChoice::LeastInFlight));
+        assert_eq!(found.max_connections, NonZeroU32::new(9));
+        assert_eq!(found.retry.attempts_per_credential, NonZeroU32::new(2));
+        let on = RetryOn { connect_failure: false, rate_limit: true, server_error: true, timeout: false };
+        assert_eq!(found.retry.on, on);
     }
 
     #[test]
@@ -325,13 +335,14 @@ mod tests {
                 max_idle: Some(10_001),
                 idle_timeout: zero,
                 http_version: 9,
-                max_connections: None,
+                max_connections: Some(0),
             });
             p.retry = Some(config::Retry {
                 attempts: Some(101),
                 backoff_base: zero,
                 backoff_cap: zero,
                 statuses: vec![500, 429, 65_536 + 500],
+                attempts_per_credential: Some(0),
                 ..config::Retry::default()
             });
             p.models = vec!["ok".into(), "*".into()];
@@ -349,10 +360,12 @@ mod tests {
             "timeouts.first_event OUT_OF_RANGE",
             "timeouts.stream_idle OUT_OF_RANGE",
             "timeouts.total OUT_OF_RANGE",
+            "pool.max_connections OUT_OF_RANGE",
             "pool.max_idle OUT_OF_RANGE",
             "pool.idle_timeout OUT_OF_RANGE",
             "pool.http_version INVALID_TEXT",
             "retry.attempts OUT_OF_RANGE",
+            "retry.attempts_per_credential OUT_OF_RANGE",
             "retry.backoff_base OUT_OF_RANGE",
             "retry.backoff_cap OUT_OF_RANGE",
             "retry.statuses[1] OUT_OF_RANGE",
@@ -361,6 +374,86 @@ mod tests {
             "credential_choice INVALID_TEXT",
         ];
         assert_eq!(faults, expected.map(|fault| format!("providers/p {fault}")));
+    }
+
+    #[test]
+    fn what_goes_to_a_provider_and_comes_back_is_taken_over() {
+        let second = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+        let runtime = runtime(&[provider("p", |p| {
+            p.callers = config::Callers::Anyone.into();
+            p.credential_source = config::CredentialSource::Client.into();
+            p.credential_prefixes = vec!["Bearer ".into(), "sk-".into()];
+            p.discovery = Some(config::Discovery { interval: second(10) });
+            p.model_filter = vec!["^a".into(), "z$".into()];
+            p.max_response_bytes = Some(1);
+            p.ejection = Some(config::Ejection { failures: Some(0), base: second(11), cap: second(12) });
+            p.request_usage = Some(false);
+            p.pass_openai_headers = true;
+            p.probe_url = "https://probe.example/up".into();
+        })]);
+        let found = runtime.providers().next().unwrap();
+        assert_eq!((found.callers, found.credential_source), (Callers::Anyone, CredentialSource::Client));
+        assert_eq!(found.credential_prefixes, ["Bearer ".into(), "sk-".into()]);
+        assert_eq!((found.discovery, found.max_response_bytes), (Some(Duration::from_secs(10)), Some(1)));
+        assert_eq!(["ab", "xz", "za"].map(|model| found.model_filter.lists(model)), [true, true, false]);
+        let (base, cap) = (Duration::from_secs(11), Duration::from_secs(12));
+        assert_eq!(found.ejection, Ejection { failures: 0, base, cap });
+        assert_eq!((found.request_usage, found.pass_openai_headers), (false, true));
+        assert_eq!(found.probe_url, "https://probe.example/up");
+    }
+
+    #[test]
+    fn every_fault_in_what_goes_to_a_provider_and_comes_back_is_found() {
+        let zero = Some(prost_types::Duration::default());
+        let faults = faults(&[provider("p", |p| {
+            p.callers = 9;
+            p.credential_source = 9;
+            p.credential_prefixes = vec!["sk-".into(), String::new(), "é".into()];
+            p.discovery = Some(config::Discovery { interval: Some(prost_types::Duration { seconds: 9, nanos: 0 }) });
+            p.model_filter = vec!["ok".into(), "(".into(), "a(?=b)".into()];
+            p.max_response_bytes = Some(0);
+            p.ejection = Some(config::Ejection { failures: None, base: zero, cap: zero });
+        })]);
+        let expected = [
+            "ejection.base OUT_OF_RANGE",
+            "ejection.cap OUT_OF_RANGE",
+            "callers INVALID_TEXT",
+            "credential_source INVALID_TEXT",
+            "credential_prefixes[1] FIELD_REQUIRED",
+            "credential_prefixes[2] INVALID_TEXT",
+            "discovery.interval OUT_OF_RANGE",
+            "model_filter[1] INVALID_EXPRESSION",
+            "model_filter[2] INVALID_EXPRESSION",
+            "max_response_bytes OUT_OF_RANGE",
+        ];
+        assert_eq!(faults, expected.map(|fault| format!("providers/p {fault}")));
+    }
+
+    #[test]
+    fn models_are_asked_for_where_there_is_a_list_of_them() {
+        let asked = |interval| Some(config::Discovery { interval });
+        let found = runtime(&[provider("p", |p| p.discovery = asked(None))]);
+        assert_eq!(found.providers().next().unwrap().discovery, Some(Duration::from_secs(600)));
+        let chat_only = provider("p", |p| {
+            p.chat_url = std::mem::take(&mut p.base_url);
+            p.discovery = asked(None);
+        });
+        let conversation = provider("p", |p| {
+            p.dialect = config::Dialect::Conversation.into();
+            p.chat_url = "https://p.example/chat".into();
+            p.discovery = asked(None);
+        });
+        for without in [chat_only, conversation] {
+            assert_eq!(faults(&[without]), ["providers/p discovery MEANINGLESS"]);
+        }
+    }
+
+    #[test]
+    fn a_filter_that_is_too_large_is_refused() {
+        let filtered = |filter: Vec<String>| faults(&[provider("p", |p| p.model_filter = filter)]);
+        assert_eq!(filtered(vec!["a".to_owned(); 1001]), ["providers/p model_filter OUT_OF_RANGE"]);
+        assert_eq!(filtered(vec![r"\w{2000}".to_owned()]), ["providers/p model_filter[0] INVALID_EXPRESSION"]);
+        assert_eq!(filtered(vec![r"\w{50}".to_owned(); 20]), ["providers/p model_filter INVALID_EXPRESSION"]);
     }
 
     #[test]

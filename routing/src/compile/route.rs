@@ -140,6 +140,25 @@ mod tests {
     }
 
     #[test]
+    fn a_universal_route_knows_which_private_ranges_may_be_called() {
+        let to = |ranges: &[&str]| {
+            let allowed_ranges = ranges.iter().map(ToString::to_string).collect();
+            Some(Destination::Universal(config::Universal { allowed_ranges }))
+        };
+        let runtime = runtime(&[route("u", |r| r.destination = to(&["10.0.0.0/8", "::1"]))]);
+        let allowed_ranges = vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        assert_eq!(runtime.route("u").unwrap().to, RouteTarget::Universal { allowed_ranges });
+        let faults = faults(&[
+            route("many", |r| r.destination = to(&["10.0.0.0/8"; 65])),
+            route("u", |r| r.destination = to(&["10.0.0.0/8", "169.254.0.0/16"])),
+        ]);
+        assert_eq!(
+            faults,
+            ["routes/many universal.allowed_ranges OUT_OF_RANGE", "routes/u universal.allowed_ranges[1] INVALID_TEXT"]
+        );
+    }
+
+    #[test]
     fn the_gateways_own_segments_are_refused() {
         for segment in RESERVED_SEGMENTS {
             let faults = faults(&[route("r", |r| r.segment = (*segment).to_owned())]);

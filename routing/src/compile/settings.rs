@@ -105,7 +105,10 @@ fn base_path(text: &str) -> Result<String, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{faults, id, provider, runtime, settings};
+    use crate::{
+        fixture::{faults, id, provider, runtime, settings},
+        runtime::ModelFilter,
+    };
 
     #[test]
     fn settings_that_say_nothing_are_the_defaults() {
@@ -125,6 +128,10 @@ mod tests {
                 s.drop_headers = vec!["X-A".into()];
                 s.request_log = Some(false);
                 s.max_request_bytes = Some(1);
+                s.cors = Some(config::Cors { allowed_origins: vec!["*".into()], ..config::Cors::default() });
+                s.model_filter = vec!["^a".into()];
+                s.log_level = config::LogLevel::Debug.into();
+                s.stream_keepalive = Some(prost_types::Duration { seconds: 1, nanos: 0 });
             }),
         ]);
         let expected = Settings {
@@ -136,9 +143,19 @@ mod tests {
             drop_headers: vec!["x-a".parse().unwrap()],
             request_log: false,
             max_request_bytes: 1,
-            ..Settings::default()
+            cors: runtime.settings().cors.clone(),
+            model_filter: ModelFilter::default().renew(&["^a"]).unwrap(),
+            log_level: Some(LogLevel::Debug),
+            stream_keepalive: Some(Duration::from_secs(1)),
         };
+        assert!(expected.cors.is_some());
         assert_eq!(runtime.settings(), &expected);
+    }
+
+    #[test]
+    fn no_silence_is_too_long_where_it_is_set_to_zero() {
+        let zero = Some(prost_types::Duration::default());
+        assert_eq!(runtime(&[settings(|s| s.stream_keepalive = zero)]).settings().stream_keepalive, None);
     }
 
     #[test]
@@ -158,6 +175,10 @@ mod tests {
             s.default_provider = "gone".into();
             s.forward_proxy = Some(config::ForwardProxy { url: "proxy:1".into(), ..config::ForwardProxy::default() });
             s.max_request_bytes = Some(0);
+            s.cors = Some(config::Cors::default());
+            s.model_filter = vec!["[".into()];
+            s.log_level = 9;
+            s.stream_keepalive = Some(prost_types::Duration { seconds: -1, nanos: 0 });
         })]);
         assert_eq!(
             faults,
@@ -166,6 +187,10 @@ mod tests {
                 "settings default_provider DANGLING_REFERENCE",
                 "settings forward_proxy.url INVALID_URL",
                 "settings max_request_bytes OUT_OF_RANGE",
+                "settings cors.allowed_origins FIELD_REQUIRED",
+                "settings model_filter[0] INVALID_EXPRESSION",
+                "settings log_level INVALID_TEXT",
+                "settings stream_keepalive OUT_OF_RANGE",
             ]
         );
     }

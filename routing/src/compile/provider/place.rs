@@ -59,6 +59,9 @@ fn missing(dialect: Option<Dialect>, base_url: &str, chat_url: &str, faults: &mu
         Some(Dialect::Conversation) if chat_url.is_empty() => faults.add("chat_url", Fault::Missing),
         Some(Dialect::Anthropic) if !chat_url.is_empty() => {
             faults.add("chat_url", Fault::Meaningless("Anthropic's API has no chat completions"));
+            if base_url.is_empty() {
+                faults.add("base_url", Fault::Missing);
+            }
         }
         _ if base_url.is_empty() && chat_url.is_empty() => faults.add("base_url", Fault::Missing),
         _ => {}
@@ -133,4 +136,152 @@ fn beside(chat: &Uri) -> Option<Uri> {
     let mut parts = chat.clone().into_parts();
     parts.path_and_query = Some(format!("{root}/models").parse().ok()?);
     Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        fixture::{faults, provider, runtime},
+        resource::Change,
+        runtime::Provider,
+    };
+
+    fn one(dialect: config::Dialect, base_url: &str, edit: impl FnOnce(&mut config::Provider)) -> Change {
+        provider("p", |p| {
+            p.dialect = dialect.into();
+            p.base_url = base_url.to_owned();
+            edit(p);
+        })
+    }
+
+    fn only(change: Change) -> Arc<Provider> {
+        Arc::clone(runtime(&[change]).providers().next().unwrap())
+    }
+
+    fn azure(base_url: &str, api_version: &str) -> Arc<Provider> {
+        let azure = Some(config::AzureOpenAi { api_version: api_version.to_owned() });
+        only(one(config::Dialect::AzureOpenai, base_url, |p| p.azure_openai = azure))
+    }
+
+    fn url(provider: &Provider, endpoint: Endpoint, model: &str) -> Option<String> {
+        provider.url(endpoint, model).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn each_api_has_its_own_endpoints() {
+        let root = "https://up.example/v1";
+        let openai = only(one(config::Dialect::Openai, root, |_| {}));
+        let azure = azure("https://up.example", "");
+        let anthropic = only(one(config::Dialect::Anthropic, root, |_| {}));
+        let gemini = only(one(config::Dialect::Gemini, root, |_| {}));
+        let conversation = one(config::Dialect::Conversation, root, |p| p.chat_url = "https://up.example/chat".into());
+        let conversation = only(conversation);
+        for endpoint in Endpoint::ALL {
+            let has = [&openai, &azure, &anthropic, &gemini, &conversation].map(|provider| provider.has(endpoint));
+            let expected = match endpoint {
+                Endpoint::ChatCompletions => [true, true, false, true, true],
+                Endpoint::Embeddings | Endpoint::ImagesGenerations => [true, true, false, true, false],
+                Endpoint::Messages | Endpoint::MessagesCountTokens => [false, false, true, false, false],
+                Endpoint::Moderations | Endpoint::Rerank | Endpoint::ImagesVariations => {
+                    [true, false, false, false, false]
+                }
+                _ => [true, true, false, false, false],
+            };
+            assert_eq!(has, expected, "{endpoint:?}");
+        }
+        assert_eq!(
+            url(&anthropic, Endpoint::MessagesCountTokens, "m").unwrap(),
+            format!("{root}/messages/count_tokens")
+        );
+        assert_eq!(url(&conversation, Endpoint::ChatCompletions, "m").unwrap(), "https://up.example/chat");
+    }
+
+    #[test]
+    fn azure_has_a_path_for_each_deployment_in_its_dated_versions() {
+        let dated = azure("https://n.example/", "2024-10-21");
+        for (endpoint, expected) in [
+            (
+                Endpoint::ChatCompletions,
+                "https://n.example/openai/deployments/gpt%204%2Fo/chat/completions?api-version=2024-10-21",
+            ),
+            (
+                Endpoint::AudioTranscriptions,
+                "https://n.example/openai/deployments/gpt%204%2Fo/audio/transcriptions?api-version=2024-10-21",
+            ),
+            (Endpoint::Responses, "https://n.example/openai/responses?api-version=2024-10-21"),
+            (Endpoint::Realtime, "https://n.example/openai/realtime?api-version=2024-10-21&deployment=gpt%204%2Fo"),
+        ] {
+            assert_eq!(url(&dated, endpoint, "gpt 4/o").as_deref(), Some(expected));
+        }
+        for hostile in ["", ".", ".."] {
+            assert_eq!(url(&dated, Endpoint::ChatCompletions, hostile), None, "{hostile:?}");
+        }
+        let below = |rest| dated.below(rest).unwrap().to_string();
+        assert_eq!(below("/files/f?limit=1"), "https://n.example/openai/files/f?api-version=2024-10-21&limit=1");
+        assert_eq!(below("/models"), "https://n.example/openai/models?api-version=2024-10-21");
+        assert_eq!(dated.probe_url, *"https://n.example/openai/models?api-version=2024-10-21");
+    }
+
+    #[test]
+    fn azure_has_one_path_for_all_deployments_in_its_undated_version() {
+        for base in ["https://n.example", "https://n.example/openai", "https://n.example/openai/v1/"] {
+            let undated = azure(base, "");
+            let chat = url(&undated, Endpoint::ChatCompletions, "..").unwrap();
+            assert_eq!(chat, "https://n.example/openai/v1/chat/completions", "{base}");
+            assert_eq!(undated.models_url().unwrap(), "https://n.example/openai/v1/models");
+            assert_eq!(undated.below("/files?a=b").unwrap(), "https://n.example/openai/v1/files?a=b");
+        }
+    }
+
+    #[test]
+    fn what_is_probed_is_what_is_said_or_costs_nothing() {
+        let at = |base: &str, chat: &str, probe: &str| {
+            let set = |p: &mut config::Provider| (p.chat_url, p.probe_url) = (chat.to_owned(), probe.to_owned());
+            only(one(config::Dialect::Openai, base, set))
+        };
+        for (base, chat, probe, expected) in [
+            ("https://b.example/v1/", "", "", "https://b.example/v1/models"),
+            ("https://b.example", "https://c.example/chat", "", "https://b.example/models"),
+            ("", "https://c.example/v1/chat/completions", "", "https://c.example/v1/models"),
+            ("", "https://c.example/talk?a=b", "", "https://c.example/talk?a=b"),
+            ("https://b.example", "", "https://d.example/up?now", "https://d.example/up?now"),
+        ] {
+            assert_eq!(at(base, chat, probe).probe_url, expected, "{base} {chat} {probe}");
+        }
+        let chat_only = at("", "https://c.example/chat", "");
+        assert_eq!((chat_only.models_url(), chat_only.below("/files")), (None, None));
+    }
+
+    #[test]
+    fn every_fault_is_found() {
+        let set = |p: &mut config::Provider| {
+            p.azure_openai = Some(config::AzureOpenAi { api_version: "2024&x=y".into() });
+            p.probe_url = "ftp://probe.example".into();
+        };
+        for (change, expected) in [
+            (
+                one(config::Dialect::AzureOpenai, "https://n.example?x", set),
+                &["azure_openai.api_version INVALID_TEXT", "base_url INVALID_URL", "probe_url INVALID_URL"][..],
+            ),
+            (
+                one(config::Dialect::Gemini, "https://g.example", |p| {
+                    p.azure_openai = Some(config::AzureOpenAi::default())
+                }),
+                &["azure_openai MEANINGLESS"],
+            ),
+            (
+                one(config::Dialect::Anthropic, "", |p| p.chat_url = "https://a.example".into()),
+                &["chat_url MEANINGLESS", "base_url FIELD_REQUIRED"],
+            ),
+            (one(config::Dialect::Conversation, "https://c.example", |_| {}), &["chat_url FIELD_REQUIRED"]),
+        ] {
+            assert_eq!(
+                faults(&[change]),
+                expected.iter().map(|fault| format!("providers/p {fault}")).collect::<Vec<_>>()
+            );
+        }
+    }
 }
