@@ -11,6 +11,7 @@ use crate::upstream::Upstreams;
 
 mod answer;
 mod commit;
+mod converse;
 mod course;
 mod failed;
 mod once;
@@ -20,7 +21,7 @@ mod verdict;
 pub(crate) use answer::{Answer, Broken};
 #[cfg(test)]
 pub(crate) use failed::Clock;
-pub(crate) use failed::{Cause, Failed};
+pub(crate) use failed::{Cause, Failed, Unsendable};
 
 pub(crate) use crate::upstream::Call;
 

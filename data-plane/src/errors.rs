@@ -11,7 +11,7 @@ use http::{
 use signalbox_routing::Refusal;
 
 use crate::{
-    attempt::{Broken, Cause, Failed},
+    attempt::{Broken, Cause, Failed, Unsendable},
     auth, destination, framing, inbound, mount,
     openai::{self, envelope},
     path,
@@ -220,7 +220,15 @@ fn of_attempt(cause: &Cause) -> Answer {
         Cause::Unreachable(_) => upstream_error("The provider was not reached."),
         Cause::ErrorInside => upstream_error("The provider answered with an error inside a success."),
         Cause::BrokenOff(_) => upstream_error("The provider broke off its answer."),
-        Cause::Unsendable(_) => upstream_error("The request cannot be sent to the provider as it is configured."),
+        Cause::Unreadable => {
+            upstream_error("The provider's answer is not of the shape that the gateway is configured to read.")
+        }
+        Cause::Unsendable(Unsendable::Unsayable(error)) => {
+            bad_request("unsupported_content", sentence(error)).param("messages")
+        }
+        Cause::Unsendable(Unsendable::NoClient | Unsendable::Header(_) | Unsendable::Url(_)) => {
+            upstream_error("The request cannot be sent to the provider as it is configured.")
+        }
     }
 }
 

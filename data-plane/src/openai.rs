@@ -52,11 +52,24 @@ pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Ex
     exchange.record.stream = stream;
     let (plan, own_keys) = plan(&snapshot, &caller, &requested_model, endpoint)?;
     let deadline = deadline(&head.headers, exchange.record.started);
+    let request_id = exchange.record.request_id;
     let (method, query, headers) = cleaned(head);
     let body = Payload::Json { text, model_span };
     let keepalive = snapshot.runtime.settings().stream_keepalive;
-    let call =
-        Call { endpoint, method, query, headers, own_keys, body, stream, usage, keepalive, requested_model, deadline };
+    let call = Call {
+        endpoint,
+        method,
+        query,
+        headers,
+        own_keys,
+        body,
+        stream,
+        usage,
+        keepalive,
+        requested_model,
+        request_id,
+        deadline,
+    };
     let won = attempt::run(&snapshot.upstreams, plan, call, &mut exchange.record.trail).await?;
     Ok(reply::of_won(won))
 }

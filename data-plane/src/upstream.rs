@@ -17,13 +17,17 @@ use crate::{
 };
 
 mod anthropic;
+mod azure;
 mod call;
 mod client;
+pub(crate) mod conversation;
+mod gemini;
 mod guarded;
 mod head;
 mod key;
 mod openai;
 mod payload;
+pub(crate) mod refusal;
 mod secret;
 
 pub(crate) use call::{Call, OwnKeys};
@@ -33,6 +37,7 @@ pub(crate) use head::address;
 pub(crate) use key::Key;
 pub(crate) use openai::{Event, Kind, clean_answer, request, request_id};
 pub(crate) use payload::Payload;
+pub(crate) use refusal::Refusal;
 
 /// Everything that the requests of one revision go out through.
 #[derive(Debug, Default)]

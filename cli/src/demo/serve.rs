@@ -1,13 +1,7 @@
 //! The demo upstream's connections. Ordinary answers are framed by the server; where a script is to be all that the connection sees,
 //! the connection is taken from the server. It knows nothing of what is answered.
 
-use std::{
-    convert::Infallible,
-    io,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, future::pending};

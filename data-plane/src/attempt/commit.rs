@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, future::poll_fn};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response, header::CONTENT_ENCODING, response::Parts};
+use http::{HeaderMap, Response, response::Parts};
 use http_body_util::BodyExt as _;
 use reqwest::Body;
 use serde::{Deserialize, de::IgnoredAny};
@@ -23,7 +23,7 @@ use crate::{
     redact::Mask,
     splice::{self, Changes, Rewriter},
     sse,
-    upstream::{self, Event, Kind},
+    upstream::{self, Event, Kind, Refusal, refusal},
 };
 
 /// Most events that are held back before the first meaningful one.
@@ -35,6 +35,10 @@ impl Once<'_> {
     /// Commits to a success.
     pub(super) async fn commit(self, response: Response<Body>) -> Result<Won, Loss> {
         self.accepted();
+        let response = match &self.target.provider.conversation {
+            Some(conversation) => self.retold(conversation, response).await?,
+            None => response,
+        };
         let (parts, body) = response.into_parts();
         let changes = self.changes();
         let content = match Form::of(&parts.headers) {
@@ -48,14 +52,35 @@ impl Once<'_> {
     }
 
     /// Commits to a refusal of the request: the client gets it as it is, but for the key that it may repeat.
-    pub(super) fn pass(self, response: Response<Body>) -> Won {
+    pub(super) async fn pass(self, response: Response<Body>) -> Result<Won, Loss> {
+        let (mut parts, body) = response.into_parts();
+        if Refusal::is_read(&self.target.provider) && !headers::is_encoded(&parts.headers) {
+            let content = self.reread(&mut parts, body).await?;
+            self.accepted();
+            return Ok(self.won(parts, Content::Plain(content)));
+        }
         self.accepted();
-        let (parts, body) = response.into_parts();
         let content = match Form::of(&parts.headers) {
             Form::Events | Form::Json | Form::Other => self.plain(Some(body), None),
             Form::Encoded => self.untouched(body),
         };
-        self.won(parts, Content::Plain(content))
+        Ok(self.won(parts, Content::Plain(content)))
+    }
+
+    /// A refusal in words that the client can read, unless it is of the key.
+    async fn reread(&self, parts: &mut Parts, body: Body) -> Result<Plain, Loss> {
+        let (beginning, rest) = in_time(self.reading_deadline(), begin(body, refusal::MAX_BYTES)).await?;
+        let (told, rest) = match rest {
+            None => match Refusal::read(&self.target.provider, &mut parts.headers, beginning.clone()) {
+                Refusal::Request(told) => (told, None),
+                Refusal::Key if self.lease.is_none() && self.asks_with_the_callers_key() => (beginning, None),
+                Refusal::Key => return Err(self.refused(parts.status)),
+            },
+            rest => (beginning, rest),
+        };
+        let mut plain = self.plain(rest, None);
+        plain.push(told);
+        Ok(plain)
     }
 
     fn accepted(&self) {
@@ -117,7 +142,7 @@ impl Once<'_> {
     }
 
     /// When a plain answer must be over.
-    fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         self.started + self.target.provider.timeouts.total
     }
 
@@ -161,7 +186,7 @@ enum Form {
 
 impl Form {
     fn of(headers: &HeaderMap) -> Self {
-        if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        if headers::is_encoded(headers) {
             return Self::Encoded;
         }
         if headers::is_of_type(headers, "text/event-stream") {
@@ -185,7 +210,7 @@ fn is_error(json: &[u8]) -> bool {
 }
 
 /// Reads a body until it is over or at the limit: what was read, and the rest if there may be one.
-async fn begin(mut body: Body, limit: usize) -> Result<(Bytes, Option<Body>), Loss> {
+pub(super) async fn begin(mut body: Body, limit: usize) -> Result<(Bytes, Option<Body>), Loss> {
     let mut beginning = BytesMut::new();
     while beginning.len() < limit {
         match body.frame().await {
@@ -197,6 +222,7 @@ async fn begin(mut body: Body, limit: usize) -> Result<(Bytes, Option<Body>), Lo
     Ok((beginning.freeze(), Some(body)))
 }
 
-async fn in_time<T>(deadline: Deadline, work: impl Future<Output = Result<T, Loss>>) -> Result<T, Loss> {
+/// Does something, unless the clock runs out first.
+pub(super) async fn in_time<T>(deadline: Deadline, work: impl Future<Output = Result<T, Loss>>) -> Result<T, Loss> {
     timeout_at(deadline.at, work).await.unwrap_or_else(|_| Err(deadline.clock.into()))
 }

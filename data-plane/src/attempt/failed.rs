@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::StatusCode;
+use http::{StatusCode, header::InvalidHeaderValue};
 use signalbox_routing::Provider;
 use tokio::time::Instant;
 
-use crate::upstream::Transport;
+use crate::upstream::{Transport, conversation::Unsayable};
 
 /// Why there is no answer to pass on: what the last attempt came to.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,9 @@ pub(crate) enum Cause {
     /// A success that held an error instead of an answer.
     #[error("answered with an error inside a success")]
     ErrorInside,
+    /// The answer is not of the shape that the provider is configured to have.
+    #[error("answered in a shape that it is not configured to have")]
+    Unreadable,
     /// The answer broke off before it was committed.
     #[error("broke off its answer")]
     BrokenOff(#[source] Option<Transport>),
@@ -69,6 +72,12 @@ pub(crate) enum Unsendable {
     /// No connections can be made as the provider is configured.
     #[error("no connections can be made as configured")]
     NoClient,
+    /// A header cannot hold what its template asks for.
+    #[error("a header's template cannot be filled in")]
+    Header(#[from] InvalidHeaderValue),
+    /// What the client says is nothing that the provider takes.
+    #[error(transparent)]
+    Unsayable(#[from] Unsayable),
     /// The query does not fit the target's URL.
     #[error(transparent)]
     Url(#[from] http::Error),

@@ -2,13 +2,14 @@
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use reqwest::Body;
 use signalbox_routing::{AnswerModel, CredentialSource, Target};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     Call, Trail, Won,
+    commit::in_time,
     failed::{Cause, Clock, Deadline, Loss, Next, Unsendable},
     verdict::Verdict,
 };
@@ -41,10 +42,10 @@ impl Once<'_> {
         trail.answered_at = Some(Instant::now());
         let won = match Verdict::of(status, &self.target.provider.retry) {
             Verdict::Answer => self.commit(response).await?,
-            Verdict::Pass => self.pass(response),
+            Verdict::Pass => self.pass(response).await?,
             // Said about the caller's own key, or about having none: that is for the caller to hear.
-            Verdict::Refused if self.lease.is_none() && self.asks_with_the_callers_key() => self.pass(response),
-            Verdict::Retry if self.last && status.is_client_error() => self.pass(response),
+            Verdict::Refused if self.lease.is_none() && self.asks_with_the_callers_key() => self.pass(response).await?,
+            Verdict::Retry if self.last && status.is_client_error() => self.pass(response).await?,
             Verdict::Retry => return Err(Cause::Status(status).then(Next::OtherTargetOrAgain)),
             Verdict::Refused => return Err(self.refused(status)),
             Verdict::Limited => return Err(self.limited(response.headers())),
@@ -54,26 +55,40 @@ impl Once<'_> {
         Ok(won)
     }
 
+    /// Sends the request; where that takes two calls, both are under one clock.
     async fn send(&self) -> Result<Response<Body>, Loss> {
-        let own_key = || self.call.own_keys.of(&self.target.provider.id);
-        let key = self.lease.as_ref().map(Lease::key).or_else(own_key);
-        let request = upstream::request(self.call, self.target, key)
-            .map_err(|error| Cause::Unsendable(Unsendable::Url(error)).then(Next::OtherTarget))?;
         let limit = self.target.provider.timeouts.response_header;
         let deadline = Deadline::after(Instant::now(), limit, Clock::ResponseHeader).within(self.bound);
-        match timeout_at(deadline.at, self.client.send(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) if error.is_connect_timeout() => Err(Clock::Connect.into()),
-            Ok(Err(error)) => Err(Cause::Unreachable(error).then(Next::OtherTargetOrAgain)),
-            Err(_) => Err(deadline.clock.into()),
-        }
+        in_time(deadline, self.ask()).await
     }
 
-    fn asks_with_the_callers_key(&self) -> bool {
+    async fn ask(&self) -> Result<Response<Body>, Loss> {
+        let own_key = || self.call.own_keys.of(&self.target.provider.id);
+        let key = self.lease.as_ref().map(Lease::key).or_else(own_key);
+        if let Some(conversation) = &self.target.provider.conversation {
+            return self.converse(conversation, key).await;
+        }
+        let request = upstream::request(self.call, self.target, key)
+            .map_err(|error| Cause::Unsendable(Unsendable::Url(error)).then(Next::OtherTarget))?;
+        self.exchange(request).await
+    }
+
+    /// One request, up to the header of its answer.
+    pub(super) async fn exchange(&self, request: Request<Body>) -> Result<Response<Body>, Loss> {
+        self.client.send(request).await.map_err(|error| {
+            if error.is_connect_timeout() {
+                Clock::Connect.into()
+            } else {
+                Cause::Unreachable(error).then(Next::OtherTargetOrAgain)
+            }
+        })
+    }
+
+    pub(super) fn asks_with_the_callers_key(&self) -> bool {
         self.target.provider.credential_source == CredentialSource::Client
     }
 
-    fn refused(&self, status: StatusCode) -> Loss {
+    pub(super) fn refused(&self, status: StatusCode) -> Loss {
         if let Some(lease) = &self.lease {
             lease.refused(Instant::now());
         }

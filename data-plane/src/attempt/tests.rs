@@ -156,6 +156,7 @@ pub(crate) fn chat() -> Call {
         usage: UsageWish::Asked,
         keepalive: None,
         requested_model: "asked".into(),
+        request_id: crate::record::RequestId::new(),
         deadline: None,
     }
 }

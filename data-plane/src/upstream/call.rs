@@ -8,7 +8,7 @@ use signalbox_routing::{Endpoint, Id};
 use tokio::time::Instant;
 
 use super::{Key, Payload};
-use crate::openai::envelope::UsageWish;
+use crate::{openai::envelope::UsageWish, record::RequestId};
 
 /// A request as it may go to any of its targets.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct Call {
     pub(crate) keepalive: Option<Duration>,
     /// The model that the client asked for.
     pub(crate) requested_model: Arc<str>,
+    /// Our name for the exchange, for upstreams that want one.
+    pub(crate) request_id: RequestId,
     /// When the client stops waiting; `None` = it did not say.
     pub(crate) deadline: Option<Instant>,
 }

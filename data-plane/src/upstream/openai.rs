@@ -4,9 +4,9 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Uri, header::SERVER};
 use reqwest::Body;
-use signalbox_routing::{Endpoint, Target};
+use signalbox_routing::{Dialect, Endpoint, Target};
 
-use super::{Call, Key, anthropic, head};
+use super::{Call, Key, anthropic, azure, head};
 use crate::{
     headers::{self, X_REQUEST_ID},
     openai::envelope::UsageWish,
@@ -28,7 +28,7 @@ const REQUEST_IDS: [HeaderName; 3] =
 pub(crate) fn request(call: &Call, target: &Target, key: Option<&Key>) -> http::Result<Request<Body>> {
     let mut request = Request::builder()
         .method(call.method.clone())
-        .uri(uri(target, call.query.as_deref())?)
+        .uri(uri(target, call.query.as_deref().unwrap_or_default())?)
         .body(call.body.written(&target.model, asking_for_usage(call, target)))?;
     let mut headers = call.headers.clone();
     head::address(&mut headers, &target.provider, key);
@@ -62,8 +62,15 @@ fn asking_for_usage(call: &Call, target: &Target) -> Option<Edit> {
 }
 
 /// The target's URL with the client's query after its own.
-fn uri(target: &Target, query: Option<&str>) -> http::Result<Uri> {
-    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(target.url.clone()) };
-    let mark = if target.url.query().is_some() { '&' } else { '?' };
+fn uri(target: &Target, query: &str) -> http::Result<Uri> {
+    let own = target.url.query();
+    let query = match target.provider.dialect {
+        Dialect::AzureOpenAi => azure::query(query, own),
+        Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini | Dialect::Conversation => query.into(),
+    };
+    if query.is_empty() {
+        return Ok(target.url.clone());
+    }
+    let mark = if own.is_some() { '&' } else { '?' };
     Ok(format!("{}{mark}{query}", target.url).try_into()?)
 }

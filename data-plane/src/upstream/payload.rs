@@ -27,6 +27,13 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
+    /// The text, where it is JSON.
+    pub(super) fn json(&self) -> Option<&Bytes> {
+        match self {
+            Self::Json { text, .. } => Some(text),
+        }
+    }
+
     /// It for a target that calls the model so, with one more edit. Only these are written anew; the rest is shared with every other
     /// attempt.
     pub(super) fn written(&self, model: &str, edit: Option<Edit>) -> reqwest::Body {

@@ -70,7 +70,8 @@ fn framed(fault: Fault, content_type: &'static str, pieces: &[Bytes]) -> Script 
         let head = head(content_type, &format!("content-length: {length}\r\n"));
         Script::raw([Step::Send(head), Step::Send(body.clone())])
     };
-    let encoded = |steps| Script::steps(content_type, steps).with_header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    let encoded =
+        |steps| Script::steps(content_type, steps).with_header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     match fault {
         Fault::LengthOver => with_length(body.len() + 100),
         Fault::LengthUnder => with_length(body.len() / 2),
@@ -130,7 +131,9 @@ fn stream(fault: Fault, events: &Events) -> Vec<Step> {
     match fault {
         Fault::HeadersThenSilence => vec![Step::Silence],
         Fault::OneChunkThenSilence => opening().chain(content().take(1)).chain([Step::Silence]).collect(),
-        Fault::Cut => opening().chain(content().take(half)).chain(cut_within(events, half)).chain([Step::Cut]).collect(),
+        Fault::Cut => {
+            opening().chain(content().take(half)).chain(cut_within(events, half)).chain([Step::Cut]).collect()
+        }
         Fault::CutUtf8 => {
             let broken = cut_within(events, half).chain([Step::Send(HALF_A_CHARACTER), Step::Cut]);
             opening().chain(content().take(half)).chain(broken).collect()
