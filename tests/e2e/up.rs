@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use signalbox::{
-    demo::Fault,
+    demo::{Fault, Wait},
     up::{Error, Options, Summary, Up},
 };
 use signalbox_tests::{Admin, Client, Draft, upstream::DONE, wait::soon};
@@ -96,7 +96,7 @@ async fn the_demos_faults_end_as_promised() {
         assert!(frames.last().is_some_and(|frame| frame.starts_with("data: {\"error\":")), "{fault:?}: {frames:?}");
     }
     assert_eq!(client.chat("demo/echo").await.content(), "hello", "one blip locks nobody out");
-    let reply = client.chat(&model(Fault::TooManyRequests)).await;
+    let reply = client.chat(&model(Fault::TooManyRequests(Wait::Seconds))).await;
     assert_eq!((reply.status, reply.header("retry-after")), (429, "1"));
     system.stopped().await;
 }
