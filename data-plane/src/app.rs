@@ -103,6 +103,7 @@ impl App {
             vitals: vitals.clone(),
             prober: Prober::default(),
             limits,
+            meters: Arc::default(),
         };
         let replica = Replica::new(replica_id, control_plane, live, cache, vitals);
         Ok(Self { listener, door: Arc::new(door), replica, drain })

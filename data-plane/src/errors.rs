@@ -12,7 +12,7 @@ use signalbox_routing::Refusal;
 
 use crate::{
     attempt::{Broken, Cause, Failed, Unsendable},
-    auth, destination, framing, inbound, mount,
+    auth, destination, framing, inbound, limits, mount,
     openai::{self, envelope},
     path,
     reply::Reply,
@@ -51,6 +51,9 @@ pub(crate) enum Error {
     /// The caller's key is not accepted.
     #[error(transparent)]
     Caller(#[from] auth::Refused),
+    /// The caller's key is at its limits.
+    #[error(transparent)]
+    Limit(#[from] limits::Denied),
     /// The body is not JSON by its headers.
     #[error(transparent)]
     Media(#[from] openai::Media),
@@ -101,6 +104,7 @@ impl Error {
                 Answer::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with(ALLOW, allow)
             }
             Self::Caller(refused) => of_caller(*refused),
+            Self::Limit(denied) => of_limit(*denied),
             Self::Media(media) => of_media(media),
             Self::Inbound(error) => of_inbound(error),
             Self::Envelope(error) => of_envelope(error),
@@ -167,6 +171,16 @@ fn of_caller(refused: auth::Refused) -> Answer {
             bad_request("ambiguous_api_key", "More than one API key was presented. Send one, in one place.")
         }
     }
+}
+
+fn of_limit(denied: limits::Denied) -> Answer {
+    let (kind, wait) = match denied {
+        limits::Denied::Requests { wait, .. } => ("requests", wait),
+        limits::Denied::Tokens { wait, .. } => ("tokens", wait),
+        limits::Denied::InFlight { .. } => ("requests", SOON),
+    };
+    let message = format!("Rate limit reached: {denied}.");
+    Answer::server(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message).kind(kind).after(wait)
 }
 
 fn of_media(media: &openai::Media) -> Answer {

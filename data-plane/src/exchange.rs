@@ -16,9 +16,11 @@ use crate::{
     cors,
     errors::Error,
     headers::{X_REQUEST_ID, X_SIGNALBOX_ATTEMPTS, X_SIGNALBOX_MODEL, X_SIGNALBOX_PROVIDER, X_SIGNALBOX_REVISION},
+    limits::{Denied, Share},
     metrics::Metrics,
     record::{Outcome, Record, RequestId},
     reply::{Content, Interrupted, Reply},
+    usage::Usage,
 };
 
 /// An exchange under way.
@@ -30,6 +32,8 @@ pub(crate) struct Exchange {
     pub(crate) cors: Option<cors::Told>,
     metrics: Arc<Metrics>,
     admission: Option<Admission>,
+    /// What it takes of its key's limits.
+    share: Option<Share>,
     finished: bool,
 }
 
@@ -45,12 +49,35 @@ pub(crate) struct Carried {
 impl Exchange {
     /// Opened when the head of a request has been read.
     pub(crate) fn open(request_id: RequestId, method: Method, metrics: Arc<Metrics>) -> Self {
-        Self { record: Record::new(request_id, method), cors: None, metrics, admission: None, finished: false }
+        Self {
+            record: Record::new(request_id, method),
+            cors: None,
+            metrics,
+            admission: None,
+            share: None,
+            finished: false,
+        }
     }
 
     /// Keeps the slot until the end.
     pub(crate) fn hold(&mut self, admission: Admission) {
         self.admission = Some(admission);
+    }
+
+    /// Takes its share of what its key may use, and keeps it until the end.
+    ///
+    /// # Errors
+    /// Where the key is at its limits.
+    pub(crate) fn count(&mut self, share: Option<Share>) -> Result<(), Denied> {
+        self.share = share;
+        self.share.as_mut().map_or(Ok(()), Share::admit)
+    }
+
+    /// Sets aside the tokens that the answer may take, as far as that can be told beforehand.
+    pub(crate) fn expect_tokens(&mut self, tokens: u64) {
+        if let Some(share) = &mut self.share {
+            share.reserve(tokens);
+        }
     }
 
     /// Answers with an error. This is where it is logged, once, with its causes.
@@ -90,6 +117,9 @@ impl Exchange {
         if let Some(cors) = self.cors.take() {
             cors.write(headers);
         }
+        if let Some(share) = &self.share {
+            share.write(headers);
+        }
         let Record { request_id, revision, trail, .. } = &self.record;
         headers.insert(X_REQUEST_ID, request_id.header());
         if self.record.is_own() {
@@ -109,9 +139,23 @@ impl Exchange {
 
     fn finish(&mut self, outcome: Outcome) {
         if !std::mem::replace(&mut self.finished, true) && !self.record.is_own() {
+            self.settle();
             let took = self.record.started.elapsed();
             self.metrics.observe(&self.record, outcome, took);
             self.record.log(outcome, took);
+        }
+    }
+}
+
+impl Exchange {
+    /// Counts the tokens that were used. An answer that was begun and did not come to say what it took, as where the client left it,
+    /// counts as what was set aside for it.
+    fn settle(&mut self) {
+        let begun =
+            self.record.trail.committed_at.is_some() && self.record.status.is_some_and(|status| status.is_success());
+        if let Some(share) = &mut self.share {
+            let unsaid = if begun { share.reserved() } else { 0 };
+            share.settle(self.record.usage.map_or(unsaid, Usage::total));
         }
     }
 }

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 
 use crate::{
     admit::Slots,
-    auth::{self, Caller},
+    auth::Caller,
     cors,
     drain::Connections,
     errors::Error,
@@ -17,6 +17,7 @@ use crate::{
     framing,
     health::Prober,
     inbound::{self, Inbound, Pace, RequestBody},
+    limits::Meters,
     live::{Live, Snapshot},
     metrics::Metrics,
     mount,
@@ -40,18 +41,21 @@ pub(crate) struct Asked {
     pub(crate) snapshot: Arc<Snapshot>,
     /// How long its body may take.
     pub(crate) pace: Pace,
+    /// What keys with limits have used.
+    pub(crate) meters: Arc<Meters>,
 }
 
 impl Asked {
-    /// Who asks, for the record too.
+    /// Who asks, for the record too. From here on the request counts for its key.
     ///
     /// # Errors
-    /// Where no key is presented that is accepted now, and nothing is here for strangers.
-    pub(crate) fn caller(&self, exchange: &mut Exchange) -> Result<Caller, auth::Refused> {
-        let Self { head, snapshot, .. } = self;
+    /// Where no key is presented that is accepted now, and nothing is here for strangers; and where the key is at its limits.
+    pub(crate) fn caller(&self, exchange: &mut Exchange) -> Result<Caller, Error> {
+        let Self { head, snapshot, meters, .. } = self;
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let caller = Caller::identify(&snapshot.runtime, &head.headers, head.uri.query(), now_ms)?;
         exchange.record.client_key = caller.key().cloned();
+        exchange.count(caller.key().and_then(|key| meters.share(key)))?;
         Ok(caller)
     }
 
@@ -60,7 +64,7 @@ impl Asked {
     /// # Errors
     /// Where it says that it is too large.
     pub(crate) fn body(self) -> Result<(Parts, Inbound, Arc<Snapshot>), inbound::Error> {
-        let Self { head, body, snapshot, pace } = self;
+        let Self { head, body, snapshot, pace, .. } = self;
         Ok((head, Inbound::new(body, snapshot.runtime.settings().max_request_bytes, pace)?, snapshot))
     }
 }
@@ -82,6 +86,8 @@ pub(crate) struct Door {
     pub(crate) prober: Prober,
     /// What requests are held to.
     pub(crate) limits: Limits,
+    /// What keys with limits have used.
+    pub(crate) meters: Arc<Meters>,
 }
 
 impl Door {
@@ -136,7 +142,7 @@ impl Door {
         exchange.record.revision = Some(snapshot.position.revision);
         exchange.record.logged = snapshot.runtime.settings().request_log;
         exchange.hold(self.slots.admit().ok_or(Error::Full)?);
-        let asked = Asked { head, body, snapshot, pace: self.limits.pace() };
+        let asked = Asked { head, body, snapshot, pace: self.limits.pace(), meters: Arc::clone(&self.meters) };
         match place {
             Place::Models => models::list(&asked, exchange),
             Place::Model(id) => models::get(&asked, id, exchange),

@@ -18,6 +18,7 @@ mod headers;
 mod health;
 mod http;
 mod inbound;
+mod limits;
 mod listen;
 pub mod live;
 mod metrics;

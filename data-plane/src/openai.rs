@@ -46,10 +46,11 @@ pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Ex
     check_media(&asked.head.headers)?;
     let (head, body, snapshot) = asked.body()?;
     let text = body.collect().await?;
-    let Envelope { model, model_span, stream, usage, .. } = Envelope::parse(&text)?;
+    let Envelope { model, model_span, stream, usage, max_tokens, .. } = Envelope::parse(&text)?;
     let requested_model: Arc<str> = model.into();
     exchange.record.model = Some(Arc::clone(&requested_model));
     exchange.record.stream = stream;
+    exchange.expect_tokens(estimate(&text, max_tokens));
     let (plan, own_keys) = plan(&snapshot, &caller, &requested_model, endpoint)?;
     let deadline = deadline(&head.headers, exchange.record.started);
     let request_id = exchange.record.request_id;
@@ -72,6 +73,11 @@ pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Ex
     };
     let won = attempt::run(&snapshot.upstreams, plan, call, &mut exchange.record.trail).await?;
     Ok(reply::of_won(won))
+}
+
+/// How many tokens a request may take: four bytes of it make one, as a rule of thumb, and the answer may be as long as it says.
+fn estimate(text: &[u8], max_tokens: Option<u64>) -> u64 {
+    (text.len() as u64 / 4).saturating_add(max_tokens.unwrap_or_default())
 }
 
 /// Where a caller's request goes, and with which keys of its own.

@@ -101,6 +101,7 @@ pub(crate) fn unconfigured(limits: Limits) -> Arc<Door> {
         vitals,
         prober: Prober::default(),
         limits,
+        meters: Arc::default(),
     })
 }
 

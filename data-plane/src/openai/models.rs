@@ -68,9 +68,9 @@ fn identify(asked: &Asked, exchange: &mut Exchange) -> Result<Option<Arc<ClientK
     if asked.head.method != Method::GET && asked.head.method != Method::HEAD {
         return Err(Error::Method { allow: "GET, HEAD" });
     }
-    match asked.caller(exchange).and_then(|caller| caller.known().cloned()) {
+    match asked.caller(exchange).and_then(|caller| Ok(caller.known()?.clone())) {
         Ok(key) => Ok(Some(key)),
         Err(_) if asked.snapshot.runtime.settings().keyless_models => Ok(None),
-        Err(refused) => Err(refused.into()),
+        Err(refused) => Err(refused),
     }
 }
