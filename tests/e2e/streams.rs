@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use signalbox_proto::{admin::v1::Provider, config::v1::Timeouts};
+use signalbox_proto::{
+    admin::v1::{Provider, Settings},
+    config::v1::Timeouts,
+};
 use signalbox_tests::{
-    Answer, Draft, System, Upstream, chat_streamed,
+    Answer, CLIENT_KEY, Draft, System, Upstream, chat_streamed,
     draft::{millis, provider},
     upstream::{self, DONE, delta, finish, text},
+    wait::soon,
 };
 use tokio::time::timeout;
 
@@ -261,4 +265,86 @@ async fn a_slow_reader_holds_the_upstream_back() {
     drop(events);
     upstream.abandoned(0, Duration::from_secs(1)).await;
     system.data_plane().recorded("abandoned", 1).await;
+}
+
+#[tokio::test]
+async fn a_silence_is_broken_by_comments_between_events_and_only_once_there_was_one() {
+    let (system, upstream) = system().await;
+    let settings = Settings { stream_keepalive: millis(50), ..Settings::default() };
+    system.apply(Draft::new().settings(settings)).await;
+    let live = upstream.stream_live();
+    let (first, rest) = (text("m", "a"), text("m", "b"));
+    let client = system.client();
+    let asking = tokio::spawn(async move { client.chat_stream("main/m").await });
+    upstream.call(0).await;
+    live.write(&first);
+    let mut events = soon("the stream", asking).await.unwrap();
+    assert_eq!(events.next().await, Some(first), "nothing is said before the stream is committed");
+    let (begun, ending) = rest.split_at(10);
+    live.write(begun);
+    for _ in 0..3 {
+        assert_eq!(events.next().await.as_deref(), Some(": ping\n\n"));
+    }
+    live.write(ending);
+    live.write(finish("m"));
+    live.write(DONE);
+    live.end();
+    let mut heard = events.rest().await;
+    heard.retain(|frame| frame != ": ping\n\n");
+    assert_eq!(heard, [rest, finish("m"), DONE.to_owned()], "no comment is within an event");
+}
+
+#[tokio::test]
+async fn no_comments_are_sent_where_settings_say_so() {
+    let (system, upstream) = system().await;
+    system.apply(Draft::new().settings(Settings { stream_keepalive: millis(0), ..Settings::default() })).await;
+    let live = upstream.stream_live();
+    live.write(text("m", "a"));
+    let frames = system.client().chat_stream("impatient/m").await.rest().await;
+    assert!(frames.len() == 2 && frames.concat().contains("upstream_timeout"), "{frames:?}");
+}
+
+#[tokio::test]
+async fn a_burst_leaves_in_one_write_and_an_event_alone_at_once() {
+    let (system, upstream) = system().await;
+    let live = upstream.stream_live();
+    live.write(text("m", "first"));
+    let body = chat_streamed("main/m").to_string();
+    let mut raw = system.data_plane().raw().await;
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {CLIENT_KEY}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    raw.send(head).await;
+    assert_eq!(raw.head().await, 200);
+    assert_eq!(raw.chunk().await, Some(text("m", "first")));
+    let burst: String = (0..40).map(|number| text("m", &number.to_string())).collect();
+    live.write(&burst);
+    assert_eq!(raw.chunk().await, Some(burst));
+    live.write(finish("m") + DONE);
+    assert_eq!(raw.chunk().await, Some(finish("m") + DONE));
+    live.end();
+    assert_eq!(raw.chunk().await, None);
+}
+
+#[tokio::test]
+async fn the_ids_of_a_response_keep_the_provider_that_made_it() {
+    let (system, upstream) = system().await;
+    let event = |name: &str, suffix: &str| {
+        format!(
+            "event: response.{name}\ndata: {{\"type\":\"response.{name}\",\"response\":{{\"id\":\"resp_2{suffix}\",\
+             \"previous_response_id\":\"resp_1{suffix}\",\"output\":[{{\"id\":\"msg_1\"}}]}}}}\n\n"
+        )
+    };
+    let item = "data: {\"type\":\"response.output_text.delta\",\"item_id\":\"msg_1\",\"delta\":\"a\"}\n\n";
+    upstream.answer(Answer::stream([event("created", "").as_str(), item, &event("completed", "")]));
+    let body = json!({"model": "main/m", "input": "x", "stream": true}).to_string();
+    let events = system.client().stream("/v1/responses", body).await.rest().await;
+    assert_eq!(events, [event("created", "~main").as_str(), item, &event("completed", "~main")]);
+
+    let answer = Answer::status(200).header("content-type", "application/json");
+    upstream.answer(answer.body(r#"{"id":"resp_3","previous_response_id":"resp_2","output":[{"id":"msg_2"}]}"#));
+    let reply = system.client().post("/v1/responses", r#"{"model":"main/m"}"#).await;
+    assert_eq!(reply.text(), r#"{"id":"resp_3~main","previous_response_id":"resp_2~main","output":[{"id":"msg_2"}]}"#);
 }
