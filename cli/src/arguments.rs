@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 use secrecy::SecretString;
 use signalbox_control_plane::files;
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use signalbox_logs::Logs;
 
 /// Signalbox: an OpenAI-compatible gateway in two planes.
 #[derive(Debug, Parser)]
@@ -114,32 +114,6 @@ pub struct Healthcheck {
     pub url: String,
 }
 
-/// How to log. Logs go to stderr.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Logs")]
-pub struct Logs {
-    /// What to log: error, warn, info, debug, trace, or directives such as `info,access=off`
-    #[arg(long, env = "SIGNALBOX_LOG_LEVEL", value_name = "LEVEL", default_value = "info", global = true, value_parser = directives)]
-    pub log_level: String,
-    /// How a log line looks
-    #[arg(long, env = "SIGNALBOX_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
-    pub log_format: LogFormat,
-}
-
-/// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    Text,
-    /// For programs: one JSON object a line
-    Json,
-}
-
-/// Reads what is to be logged.
-fn directives(text: &str) -> Result<String, ParseError> {
-    EnvFilter::try_new(text).map(|_| text.to_owned())
-}
-
 /// Why a text is no address.
 #[derive(Debug, thiserror::Error)]
 enum InvalidAddress {
@@ -209,6 +183,6 @@ mod tests {
     #[test]
     fn log_flags_may_stand_after_the_command() {
         let arguments = Arguments::try_parse_from(["signalbox", "up", "--log-format", "json"]).unwrap();
-        assert_eq!(arguments.logs.log_format, LogFormat::Json);
+        assert_eq!(arguments.logs.log_format, signalbox_logs::LogFormat::Json);
     }
 }

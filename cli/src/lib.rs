@@ -4,6 +4,5 @@ pub mod accounts;
 pub mod admin;
 pub mod arguments;
 pub mod demo;
-pub mod logs;
 pub mod signals;
 pub mod up;

@@ -14,11 +14,12 @@ use signalbox::{
         Arguments, Command, Demo as DemoArguments, InvalidSecret, MASTER_KEY_VARIABLE, Up as UpArguments, secret,
     },
     demo::Demo,
-    logs, signals,
+    signals,
     up::{self, Block, Up},
 };
 use signalbox_control_plane::files;
 use signalbox_data_plane::readiness;
+use signalbox_logs::Level;
 use tokio::net::TcpListener;
 
 #[global_allocator]
@@ -31,9 +32,9 @@ const BAD_CONFIGURATION: u8 = 78;
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { command, logs } = Arguments::parse();
-    logs::init(&logs);
+    let level = logs.start::<Arguments>();
     let done = match command {
-        Command::Up(arguments) => Box::pin(run_up(arguments)).await,
+        Command::Up(arguments) => Box::pin(run_up(arguments, level)).await,
         Command::Demo(arguments) => run_demo(arguments).await,
         Command::Healthcheck(arguments) => readiness::check(&arguments.url).await.map_err(Into::into),
     };
@@ -46,7 +47,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
+async fn run_up(arguments: UpArguments, level: Level) -> anyhow::Result<()> {
     let stop = signals::stop()?;
     let options = up::Options {
         data_dir: arguments.data_dir,
@@ -55,6 +56,7 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
         sync_listen: arguments.sync_listen,
         master_key: secret(MASTER_KEY_VARIABLE, arguments.master_key_file.as_deref())?,
         demo: !arguments.no_demo,
+        log_level: Some(level),
         accounts: accounts::find(|name| env::var(name).ok()),
     };
     let Some(up) = stop.run_until_cancelled(Up::start(options)).await.transpose()? else { return Ok(()) };

@@ -13,6 +13,7 @@ use signalbox_data_plane::{
     self as data_plane, CacheOptions, Drain, Limits,
     cache::{CacheKey, InvalidKey},
 };
+use signalbox_logs::Level;
 use signalbox_routing::Revision;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,8 @@ pub struct Options {
     pub demo: bool,
     /// Accounts that become providers.
     pub accounts: Vec<Account>,
+    /// What follows the configuration's log level; `None` = nothing does.
+    pub log_level: Option<Level>,
 }
 
 /// Why the system does not run.
@@ -198,6 +201,7 @@ async fn data_plane(
         limits: Limits::default(),
         // No load balancer has to notice that it stops.
         drain: Drain { delay: Duration::ZERO, ..Drain::default() },
+        log_level: options.log_level.clone(),
     };
     Ok(data_plane::App::build(options).await?)
 }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use http::Uri;
 use secrecy::SecretString;
 use signalbox_control_plane::{
@@ -17,35 +17,16 @@ use signalbox_control_plane::{
     seal::{InvalidMasterKey, MasterKey},
     tls::SyncTls,
 };
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use signalbox_logs::Logs;
 
 /// Signalbox's control plane: keeps the configuration, takes changes over gRPC, and pushes each revision to the data planes.
 #[derive(Debug, Parser)]
 #[command(name = "signalbox-control-plane", version)]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) log: Log,
+    pub(crate) logs: Logs,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// How the log on stderr looks.
-#[derive(Debug, Args)]
-pub(crate) struct Log {
-    /// What is logged: error, warn, info, debug, trace, or directives such as `info,sqlx=debug`
-    #[arg(long, global = true, value_name = "LEVEL", env = "SIGNALBOX_LOG_LEVEL", default_value = "info", value_parser = directives)]
-    pub(crate) log_level: String,
-    /// How a log line looks
-    #[arg(long, global = true, value_enum, env = "SIGNALBOX_LOG_FORMAT", default_value = "text")]
-    pub(crate) log_format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -291,11 +272,6 @@ impl Found {
 
 fn path(path: &Path) -> String {
     path.display().to_string()
-}
-
-/// Reads what is to be logged.
-fn directives(text: &str) -> Result<String, ParseError> {
-    EnvFilter::try_new(text).map(|_| text.to_owned())
 }
 
 /// Reads `PORT` or `ADDRESS:PORT`.

@@ -1,11 +1,6 @@
 //! The program `signalbox-control-plane`: reads its options, starts what they say, and turns what happens into an exit code.
 
-use std::{
-    env,
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{env, io, process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 use signalbox_control_plane::{
@@ -18,11 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
-use tracing_subscriber::EnvFilter;
 
 mod config;
 
-use config::{Certificate, Cli, Command, Healthcheck, Log, LogFormat, Migrate, Prepared, Serve};
+use config::{Certificate, Cli, Command, Healthcheck, Migrate, Prepared, Serve};
 
 /// Exit codes besides clap's 2 for wrong usage; 78 is `EX_CONFIG` of sysexits.h.
 const FAILED: u8 = 1;
@@ -33,8 +27,8 @@ const HEALTHCHECK_PATIENCE: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { log, command } = Cli::parse();
-    start_log(&log);
+    let Cli { logs, command } = Cli::parse();
+    let _level = logs.start::<Cli>();
     let done = match command {
         Command::Serve(options) => serve(options).await,
         Command::Migrate(options) => migrate(options).await,
@@ -45,16 +39,6 @@ async fn main() -> ExitCode {
         tracing::error!("{error:#}");
         ExitCode::from(if is_configuration(&error) { BAD_CONFIGURATION } else { FAILED })
     })
-}
-
-fn start_log(log: &Log) {
-    let ansi = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
-    let filter = EnvFilter::new(&log.log_level);
-    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(ansi).with_env_filter(filter);
-    match log.log_format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
-    }
 }
 
 async fn serve(options: Serve) -> anyhow::Result<ExitCode> {

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admit::Slots,
+    announce::Announcer,
     cache::{self, Cache},
     drain::Connections,
     health::Prober,
@@ -34,6 +35,7 @@ pub struct App {
     door: Arc<Door>,
     replica: Replica,
     drain: Drain,
+    announcer: Announcer,
 }
 
 /// Why a data plane cannot be built.
@@ -87,7 +89,8 @@ impl App {
     /// # Errors
     /// [`BuildError`] names the address, file or folder that cannot be used.
     pub async fn build(options: Options) -> Result<Self, BuildError> {
-        let Options { listen, tls, control_plane, sync_ca, join_token, cache, replica_id, limits, drain } = options;
+        let Options { listen, tls, control_plane, sync_ca, join_token, cache, replica_id, limits, drain, log_level } =
+            options;
         if !is_private(&control_plane) {
             return Err(BuildError::ControlPlane { url: control_plane });
         }
@@ -106,7 +109,7 @@ impl App {
             meters: Arc::default(),
         };
         let replica = Replica::new(replica_id, control_plane, live, cache, vitals);
-        Ok(Self { listener, door: Arc::new(door), replica, drain })
+        Ok(Self { listener, door: Arc::new(door), replica, drain, announcer: Announcer::new(log_level) })
     }
 
     /// The address that was bound.
@@ -128,10 +131,11 @@ impl App {
     /// # Errors
     /// [`RunError`] where a part of it broke off, after what was under way has finished all the same.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let Self { listener, door, replica, drain } = self;
+        let Self { listener, door, replica, drain, announcer } = self;
         let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
         tasks.spawn(upkeep(Arc::clone(&door), ended.clone()));
+        tasks.spawn(ended.clone().run_until_cancelled_owned(announce(Arc::clone(&door.live), announcer)));
         let following = tasks.spawn(replica.run(ended.clone()));
         let accepting = tasks.spawn(listener.accept(Arc::clone(&door), closing.clone()));
         let outcome = tokio::select! {
@@ -159,6 +163,20 @@ async fn upkeep(door: Arc<Door>, ended: CancellationToken) {
     let mut ticks = interval(UPKEEP);
     while ended.run_until_cancelled(ticks.tick()).await.is_some() {
         door.metrics.upkeep();
+    }
+}
+
+/// Tells the log of each configuration as it comes into force.
+async fn announce(live: Arc<Live>, mut announcer: Announcer) {
+    let mut serving = live.subscribe();
+    loop {
+        serving.mark_unchanged();
+        if let Some(snapshot) = live.load() {
+            announcer.tell(&snapshot);
+        }
+        if serving.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -12,14 +12,14 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use http::Uri;
 use secrecy::SecretString;
 use signalbox_data_plane::{
     CacheOptions, Drain, Limits, Options, Tls,
     cache::{CacheKey, InvalidKey},
 };
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use signalbox_logs::{Level, Logs};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -30,28 +30,9 @@ const JOIN_TOKEN: &str = "SIGNALBOX_JOIN_TOKEN";
 #[command(name = "signalbox-data-plane", version)]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) log: Log,
+    pub(crate) logs: Logs,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// How the log on stderr looks.
-#[derive(Debug, Args)]
-pub(crate) struct Log {
-    /// What is logged: error, warn, info, debug, trace, or directives such as `info,access=off`
-    #[arg(long, global = true, value_name = "LEVEL", env = "SIGNALBOX_LOG_LEVEL", default_value = "info", value_parser = directives)]
-    pub(crate) log_level: String,
-    /// How a log line looks
-    #[arg(long, global = true, value_enum, env = "SIGNALBOX_LOG_FORMAT", default_value = "text")]
-    pub(crate) log_format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -142,7 +123,7 @@ impl Serve {
     ///
     /// # Errors
     /// [`Error`] says which variable or file is wrong.
-    pub(crate) fn prepare(self) -> Result<Options, Error> {
+    pub(crate) fn prepare(self, log_level: Option<Level>) -> Result<Options, Error> {
         let dir = &self.data_dir;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|source| Error::File { path: dir.clone(), source })?;
@@ -168,6 +149,7 @@ impl Serve {
                 grace: self.drain_grace.map_or(defaults.1.grace, Duration::from_secs),
                 ..defaults.1
             },
+            log_level,
         })
     }
 }
@@ -203,11 +185,6 @@ fn replica_id(path: &Path) -> Result<String, Error> {
     if id.trim().is_empty() { Err(Error::Empty(path.display().to_string())) } else { Ok(id.trim().to_owned()) }
 }
 
-/// Reads what is to be logged.
-fn directives(text: &str) -> Result<String, ParseError> {
-    EnvFilter::try_new(text).map(|_| text.to_owned())
-}
-
 /// Reads `PORT` or `ADDRESS:PORT`.
 fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse() {
@@ -226,7 +203,7 @@ mod tests {
         let fixed = ["signalbox-data-plane", "serve", "--control-plane", "http://127.0.0.1:9091", "--data-dir"];
         let words = fixed.into_iter().chain([dir.to_str().unwrap()]).chain(flags.iter().copied());
         match Cli::try_parse_from(words).unwrap().command {
-            Command::Serve(serve) => serve.prepare(),
+            Command::Serve(serve) => serve.prepare(None),
             Command::Healthcheck(other) => panic!("{other:?}"),
         }
     }

@@ -2,6 +2,7 @@
 //! configuration from the control plane's watch stream or its own sealed cache, and never opens a database.
 
 mod admit;
+mod announce;
 mod app;
 mod attempt;
 mod auth;

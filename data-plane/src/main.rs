@@ -1,19 +1,16 @@
 //! The program `signalbox-data-plane`: reads its options, starts what they say, and turns what happens into an exit code.
 
-use std::{
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
 use clap::Parser as _;
 use signalbox_data_plane::{App, BuildError, readiness};
+use signalbox_logs::Level;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 mod config;
 
-use config::{Cli, Command, Log, LogFormat, Serve};
+use config::{Cli, Command, Serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,10 +21,10 @@ const BAD_CONFIGURATION: u8 = 78;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { log, command } = Cli::parse();
-    start_log(&log);
+    let Cli { logs, command } = Cli::parse();
+    let level = logs.start::<Cli>();
     let done = match command {
-        Command::Serve(options) => serve(*options).await,
+        Command::Serve(options) => serve(*options, level).await,
         Command::Healthcheck(options) => readiness::check(&options.url).await.map_err(Into::into),
     };
     match done {
@@ -39,19 +36,8 @@ async fn main() -> ExitCode {
     }
 }
 
-fn start_log(log: &Log) {
-    let lines = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(EnvFilter::new(&log.log_level));
-    match log.log_format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
-    }
-}
-
-async fn serve(options: Serve) -> anyhow::Result<()> {
-    let options = options.prepare()?;
+async fn serve(options: Serve, level: Level) -> anyhow::Result<()> {
+    let options = options.prepare(Some(level))?;
     let (replica_id, control_plane, tls) =
         (options.replica_id.clone(), options.control_plane.clone(), options.tls.is_some());
     let app = App::build(options).await?;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::Uri;
 use secrecy::SecretString;
+use signalbox_logs::Level;
 
 use crate::{cache::CacheKey, inbound::Pace};
 
@@ -28,6 +29,8 @@ pub struct Options {
     pub limits: Limits,
     /// How it stops.
     pub drain: Drain,
+    /// What follows the configuration's log level; `None` = nothing does.
+    pub log_level: Option<Level>,
 }
 
 /// A certificate and its key, as PEM files.

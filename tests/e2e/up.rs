@@ -23,8 +23,16 @@ struct Running {
 async fn up(dir: &Path) -> Running {
     let any = "127.0.0.1:0".parse().unwrap();
     let (data_dir, accounts) = (dir.join("data"), Vec::new());
-    let options =
-        Options { data_dir, listen: any, admin_listen: any, sync_listen: any, master_key: None, demo: true, accounts };
+    let options = Options {
+        data_dir,
+        listen: any,
+        admin_listen: any,
+        sync_listen: any,
+        master_key: None,
+        demo: true,
+        accounts,
+        log_level: None,
+    };
     let up = soon("the system to be up", Box::pin(Up::start(options))).await.unwrap();
     let (summary, stop) = (up.summary().clone(), CancellationToken::new());
     Running { summary, ended: tokio::spawn(Box::pin(up.run(stop.clone()))), stop }

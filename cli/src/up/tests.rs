@@ -28,6 +28,7 @@ fn options(dir: &Path) -> Options {
         demo: true,
         master_key: None,
         accounts: Vec::new(),
+        log_level: None,
     }
 }
 

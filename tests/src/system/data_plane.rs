@@ -151,6 +151,7 @@ impl DataPlane {
             replica_id: self.id.clone(),
             limits: self.setup.limits,
             drain: self.setup.drain,
+            log_level: None,
         }
     }
 
