@@ -12,7 +12,7 @@ use signalbox_routing::Refusal;
 
 use crate::{
     attempt::{Broken, Cause, Failed, Unsendable},
-    auth, destination, framing, inbound, limits, mount,
+    auth, destination, form, framing, inbound, limits, mount,
     openai::{self, envelope},
     path,
     reply::Reply,
@@ -63,6 +63,9 @@ pub(crate) enum Error {
     /// The body is no request.
     #[error(transparent)]
     Envelope(#[from] envelope::Error),
+    /// The body is no form.
+    #[error(transparent)]
+    Form(#[from] form::Error),
     /// There is nowhere to send it.
     #[error(transparent)]
     Plan(#[from] Refusal),
@@ -108,6 +111,7 @@ impl Error {
             Self::Media(media) => of_media(media),
             Self::Inbound(error) => of_inbound(error),
             Self::Envelope(error) => of_envelope(error),
+            Self::Form(error) => of_form(error),
             Self::Plan(Refusal::ModelNotFound) => {
                 let message =
                     "The model does not exist, or this key may not use it. `GET /v1/models` lists those that it may.";
@@ -133,7 +137,12 @@ impl Error {
 
     /// Whether there is nobody to tell.
     pub(crate) fn is_departure(&self) -> bool {
-        matches!(self, Self::Inbound(inbound::Error::Departed))
+        let form = match self {
+            Self::Inbound(error) => return matches!(error, inbound::Error::Departed),
+            Self::Form(form) | Self::Attempt(Failed { cause: Cause::Upload(form), .. }) => form,
+            _ => return false,
+        };
+        matches!(form, form::Error::Inbound(inbound::Error::Departed))
     }
 
     /// The answer that a client gets.
@@ -184,12 +193,19 @@ fn of_limit(denied: limits::Denied) -> Answer {
 }
 
 fn of_media(media: &openai::Media) -> Answer {
-    let message = match media {
-        openai::Media::Type => "The request body must be JSON, sent with `Content-Type: application/json`.",
-        openai::Media::Encoding => "The request body must not be compressed: send it without `Content-Encoding`.",
+    let (message, accept) = match media {
+        openai::Media::NoJson => {
+            ("The request body must be JSON, sent with `Content-Type: application/json`.", "application/json")
+        }
+        openai::Media::NoForm => {
+            ("The request body must be a form, sent with `Content-Type: multipart/form-data`.", "multipart/form-data")
+        }
+        openai::Media::Encoding => {
+            let message = "The request body must not be compressed: send it without `Content-Encoding`.";
+            (message, "application/json, multipart/form-data")
+        }
     };
-    let answer = Answer::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message);
-    answer.with(ACCEPT, "application/json")
+    Answer::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message).with(ACCEPT, accept)
 }
 
 fn of_inbound(error: &inbound::Error) -> Answer {
@@ -213,8 +229,20 @@ fn of_envelope(error: &envelope::Error) -> Answer {
     }
 }
 
+fn of_form(error: &form::Error) -> Answer {
+    match error {
+        form::Error::Boundary | form::Error::Malformed { .. } => {
+            bad_request("malformed_form", sentence(error)).closing()
+        }
+        form::Error::Late { .. } => bad_request("missing_parameter", sentence(error)).param("model").closing(),
+        form::Error::Field(error) => of_envelope(error).closing(),
+        form::Error::Inbound(error) => of_inbound(error),
+    }
+}
+
 fn of_attempt(cause: &Cause) -> Answer {
     match cause {
+        Cause::Upload(error) => of_form(error),
         Cause::CredentialsExhausted { .. } => {
             let message =
                 "The provider accepts none of the gateway's credentials. Whoever runs the gateway has to renew them.";

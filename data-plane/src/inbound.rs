@@ -109,7 +109,7 @@ impl Inbound {
     }
 
     /// The next piece of data. Trailers are not for us, and never become headers.
-    async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
         while let Some(frame) = self.frame().await {
             if let Ok(data) = frame?.into_data() {
                 return Ok(Some(data));

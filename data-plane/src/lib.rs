@@ -14,6 +14,7 @@ mod docs;
 mod drain;
 mod errors;
 mod exchange;
+mod form;
 mod framing;
 mod headers;
 mod health;

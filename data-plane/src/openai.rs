@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, header::CONTENT_ENCODING, request::Parts};
-use signalbox_routing::{Endpoint, Plan, Request};
+use signalbox_routing::{Endpoint, Form, Plan, Request};
 use tokio::time::Instant;
 
 use crate::{
@@ -11,24 +12,28 @@ use crate::{
     auth::{self, Caller},
     errors::Error,
     exchange::Exchange,
+    form,
     headers::{self, X_STAINLESS_READ_TIMEOUT},
     http::Asked,
     live::Snapshot,
     reply::{self, Reply},
-    upstream::{OwnKeys, Payload},
+    upstream::{OwnKeys, Payload, Upload},
 };
 
 pub(crate) mod envelope;
 pub(crate) mod models;
 
-use envelope::Envelope;
+use envelope::{Envelope, UsageWish};
 
 /// Why a body is not read, judged by its headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Media {
-    /// It is not said to be JSON.
+    /// It is not said to be JSON, and must be.
     #[error("the request's content type is not application/json")]
-    Type,
+    NoJson,
+    /// It is not said to be a form, and must be.
+    #[error("the request's content type is not multipart/form-data")]
+    NoForm,
     /// It is compressed.
     #[error("the request has a content encoding")]
     Encoding,
@@ -43,19 +48,19 @@ pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Ex
         return Err(Error::Method { allow: "POST" });
     }
     let caller = asked.caller(exchange)?;
-    check_media(&asked.head.headers)?;
+    check_media(&asked.head.headers, endpoint.form())?;
     let (head, body, snapshot) = asked.body()?;
-    let text = body.collect().await?;
-    let Envelope { model, model_span, stream, usage, max_tokens, .. } = Envelope::parse(&text)?;
-    let requested_model: Arc<str> = model.into();
+    let Said { requested_model, stream, usage, tokens, body } = match endpoint.form() {
+        Form::Multipart => Said::of_form(form::Form::open(&head.headers, body).await?),
+        Form::Json | Form::WebSocket => Said::of_json(body.collect().await?)?,
+    };
     exchange.record.model = Some(Arc::clone(&requested_model));
     exchange.record.stream = stream;
-    exchange.expect_tokens(estimate(&text, max_tokens));
+    exchange.expect_tokens(tokens);
     let (plan, own_keys) = plan(&snapshot, &caller, &requested_model, endpoint)?;
     let deadline = deadline(&head.headers, exchange.record.started);
     let request_id = exchange.record.request_id;
     let (method, query, headers) = cleaned(head);
-    let body = Payload::Json { text, model_span };
     let keepalive = snapshot.runtime.settings().stream_keepalive;
     let call = Call {
         endpoint,
@@ -105,9 +110,39 @@ fn cleaned(head: Parts) -> (Method, Option<Box<str>>, HeaderMap) {
     (method, auth::strip_query(uri.query()).map(Into::into), headers)
 }
 
-fn check_media(headers: &HeaderMap) -> Result<(), Media> {
-    if !headers::is_of_type(headers, "application/json") {
-        return Err(Media::Type);
+/// What a body says, and the body.
+struct Said {
+    requested_model: Arc<str>,
+    stream: bool,
+    usage: UsageWish,
+    /// How many tokens it may take, as far as can be said beforehand.
+    tokens: u64,
+    body: Payload,
+}
+
+impl Said {
+    fn of_json(text: Bytes) -> Result<Self, envelope::Error> {
+        let Envelope { model, model_span, stream, usage, max_tokens, .. } = Envelope::parse(&text)?;
+        let tokens = estimate(&text, max_tokens);
+        let requested_model = model.into();
+        Ok(Self { requested_model, stream, usage, tokens, body: Payload::Json { text, model_span } })
+    }
+
+    fn of_form(form: form::Form) -> Self {
+        let form::Form { beginning, model, model_span, stream, rest } = form;
+        let body = Payload::Form { beginning, model_span, rest: rest.map(Upload::new) };
+        // Nothing is spliced into a form: what its stream reports is passed on as it is.
+        Self { requested_model: model.into(), stream, usage: UsageWish::Asked, tokens: 0, body }
+    }
+}
+
+fn check_media(headers: &HeaderMap, form: Form) -> Result<(), Media> {
+    let (wanted, otherwise) = match form {
+        Form::Multipart => ("multipart/form-data", Media::NoForm),
+        Form::Json | Form::WebSocket => ("application/json", Media::NoJson),
+    };
+    if !headers::is_of_type(headers, wanted) {
+        return Err(otherwise);
     }
     let plain =
         headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
@@ -132,15 +167,23 @@ mod tests {
             (Some("application/json"), None, Ok(())),
             (Some("Application/JSON; charset=utf-8"), Some("identity"), Ok(())),
             (Some("application/json"), Some("gzip"), Err(Media::Encoding)),
-            (Some("application/jsonp"), None, Err(Media::Type)),
-            (Some("text/plain"), None, Err(Media::Type)),
-            (Some("multipart/form-data; boundary=x"), None, Err(Media::Type)),
-            (None, None, Err(Media::Type)),
+            (Some("application/jsonp"), None, Err(Media::NoJson)),
+            (Some("text/plain"), None, Err(Media::NoJson)),
+            (Some("multipart/form-data; boundary=x"), None, Err(Media::NoJson)),
+            (None, None, Err(Media::NoJson)),
         ] {
             let mut headers = HeaderMap::new();
             content_type.map(|value| headers.insert(CONTENT_TYPE, HeaderValue::from_static(value)));
             encoding.map(|value| headers.insert(CONTENT_ENCODING, HeaderValue::from_static(value)));
-            assert_eq!(check_media(&headers), expected, "{content_type:?} {encoding:?}");
+            assert_eq!(check_media(&headers, Form::Json), expected, "{content_type:?} {encoding:?}");
+        }
+        for (content_type, expected) in [
+            ("multipart/form-data; boundary=x", Ok(())),
+            ("multipart/mixed; boundary=x", Err(Media::NoForm)),
+            ("application/json", Err(Media::NoForm)),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+            assert_eq!(check_media(&headers, Form::Multipart), expected, "{content_type}");
         }
     }
 

@@ -29,6 +29,7 @@ mod openai;
 mod payload;
 pub(crate) mod refusal;
 mod secret;
+mod upload;
 
 pub(crate) use call::{Call, OwnKeys};
 pub(crate) use client::{Client, Transport};
@@ -38,6 +39,7 @@ pub(crate) use key::Key;
 pub(crate) use openai::{Event, Kind, clean_answer, request, request_id};
 pub(crate) use payload::Payload;
 pub(crate) use refusal::Refusal;
+pub(crate) use upload::Upload;
 
 /// Everything that the requests of one revision go out through.
 #[derive(Debug, Default)]

@@ -18,6 +18,7 @@ mod hostile;
 mod keys;
 mod limits;
 mod models;
+mod multipart;
 mod operators;
 mod outages;
 mod pages;

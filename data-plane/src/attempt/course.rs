@@ -89,6 +89,7 @@ impl Course {
         let Loss { cause, next } = loss;
         let provider = Arc::clone(&self.target.provider);
         let goes_on = trail.attempts < self.budget
+            && !self.call.body.is_spent()
             && match next {
                 // Whether there is one, its pool will say.
                 Next::OtherCredential => true,

@@ -6,7 +6,10 @@ use http::{StatusCode, header::InvalidHeaderValue};
 use signalbox_routing::Provider;
 use tokio::time::Instant;
 
-use crate::upstream::{Transport, conversation::Unsayable};
+use crate::{
+    form,
+    upstream::{Transport, conversation::Unsayable},
+};
 
 /// Why there is no answer to pass on: what the last attempt came to.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,9 @@ pub(crate) enum Cause {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The client did not send the whole of its form, or sent one that is no form.
+    #[error("the client's form did not go out whole")]
+    Upload(#[source] form::Error),
     /// The request cannot be put into HTTP.
     #[error("the request cannot be sent")]
     Unsendable(#[source] Unsendable),

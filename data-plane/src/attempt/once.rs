@@ -4,18 +4,17 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, Request, Response, StatusCode};
 use reqwest::Body;
-use signalbox_routing::{AnswerModel, CredentialSource, Target};
-use tokio::time::Instant;
+use signalbox_routing::{AnswerModel, CredentialSource, Target, Timeouts};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
     Call, Trail, Won,
-    commit::in_time,
     failed::{Cause, Clock, Deadline, Loss, Next, Unsendable},
     verdict::Verdict,
 };
 use crate::{
     credentials::{Lease, retry_after},
-    upstream::{self, Client},
+    upstream::{self, Client, Upload},
 };
 
 /// Everything that one attempt needs.
@@ -45,7 +44,7 @@ impl Once<'_> {
             Verdict::Pass => self.pass(response).await?,
             // Said about the caller's own key, or about having none: that is for the caller to hear.
             Verdict::Refused if self.lease.is_none() && self.asks_with_the_callers_key() => self.pass(response).await?,
-            Verdict::Retry if self.last && status.is_client_error() => self.pass(response).await?,
+            Verdict::Retry if self.is_last() && status.is_client_error() => self.pass(response).await?,
             Verdict::Retry => return Err(Cause::Status(status).then(Next::OtherTargetOrAgain)),
             Verdict::Refused => return Err(self.refused(status)),
             Verdict::Limited => return Err(self.limited(response.headers())),
@@ -57,9 +56,29 @@ impl Once<'_> {
 
     /// Sends the request; where that takes two calls, both are under one clock.
     async fn send(&self) -> Result<Response<Body>, Loss> {
-        let limit = self.target.provider.timeouts.response_header;
-        let deadline = Deadline::after(Instant::now(), limit, Clock::ResponseHeader).within(self.bound);
-        in_time(deadline, self.ask()).await
+        tokio::select! {
+            answered = self.ask() => answered,
+            clock = self.too_late() => Err(clock.into()),
+        }
+    }
+
+    /// Waits until the answer's header is overdue, and says by which clock. While the client is still sending, the upstream is not.
+    async fn too_late(&self) -> Clock {
+        let Timeouts { response_header, total, .. } = self.target.provider.timeouts;
+        if let Some(upload) = self.call.body.upload() {
+            let bound = Deadline::after(self.started, total, Clock::Total).within(self.bound);
+            if timeout_at(bound.at, upload.over()).await.is_err() {
+                return bound.clock;
+            }
+        }
+        let bound = Deadline::after(Instant::now(), response_header, Clock::ResponseHeader).within(self.bound);
+        sleep_until(bound.at).await;
+        bound.clock
+    }
+
+    /// Whether no other attempt can follow.
+    fn is_last(&self) -> bool {
+        self.last || self.call.body.is_spent()
     }
 
     async fn ask(&self) -> Result<Response<Body>, Loss> {
@@ -75,12 +94,10 @@ impl Once<'_> {
 
     /// One request, up to the header of its answer.
     pub(super) async fn exchange(&self, request: Request<Body>) -> Result<Response<Body>, Loss> {
-        self.client.send(request).await.map_err(|error| {
-            if error.is_connect_timeout() {
-                Clock::Connect.into()
-            } else {
-                Cause::Unreachable(error).then(Next::OtherTargetOrAgain)
-            }
+        self.client.send(request).await.map_err(|error| match self.call.body.upload().and_then(Upload::take_fault) {
+            Some(fault) => Cause::Upload(fault).then(Next::Nothing),
+            None if error.is_connect_timeout() => Clock::Connect.into(),
+            None => Cause::Unreachable(error).then(Next::OtherTargetOrAgain),
         })
     }
 

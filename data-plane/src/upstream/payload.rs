@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::Upload;
 use crate::splice::{self, Edit};
 
 /// A request's body.
@@ -24,6 +25,15 @@ pub(crate) enum Payload {
         /// Where the value of `model` is, quotes included.
         model_span: Range<usize>,
     },
+    /// A multipart form, of which as much is held as was needed to find its model.
+    Form {
+        /// What is held.
+        beginning: Bytes,
+        /// Where the value of `model` is in it.
+        model_span: Range<usize>,
+        /// What is still on its way; `None` = the form is held whole.
+        rest: Option<Upload>,
+    },
 }
 
 impl Payload {
@@ -31,7 +41,21 @@ impl Payload {
     pub(super) fn json(&self) -> Option<&Bytes> {
         match self {
             Self::Json { text, .. } => Some(text),
+            Self::Form { .. } => None,
         }
+    }
+
+    /// What of it can go out only once; `None` = nothing.
+    pub(crate) fn upload(&self) -> Option<&Upload> {
+        match self {
+            Self::Json { .. } => None,
+            Self::Form { rest, .. } => rest.as_ref(),
+        }
+    }
+
+    /// Whether an attempt has taken what can go out only once.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.upload().is_some_and(Upload::is_spent)
     }
 
     /// It for a target that calls the model so, with one more edit. Only these are written anew; the rest is shared with every other
@@ -47,11 +71,20 @@ impl Payload {
                 }
                 reqwest::Body::wrap(Parts::new(splice::pieces(text, edits)))
             }
+            Self::Form { beginning, model_span, rest } => {
+                let named = Edit { span: model_span.clone(), value: Bytes::copy_from_slice(model.as_bytes()) };
+                let beginning = Parts::new(splice::pieces(beginning, vec![named]));
+                match rest {
+                    Some(rest) => reqwest::Body::wrap(rest.after(beginning)),
+                    None => reqwest::Body::wrap(beginning),
+                }
+            }
         }
     }
 }
 
 /// A body of known length in parts.
+#[derive(Debug)]
 struct Parts {
     rest: vec::IntoIter<Bytes>,
     left: u64,
