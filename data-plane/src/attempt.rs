@@ -15,6 +15,7 @@ mod converse;
 mod course;
 mod failed;
 mod once;
+mod outcome;
 mod source;
 mod verdict;
 

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -73,9 +74,20 @@ struct Record {
     last_turn: u64,
     /// Attempts that failed, whatever the reason.
     failures: u64,
+    /// Those of them that failed in a row for a reason that was not the key's, as far as one could tell.
+    streak: u32,
     trouble: Option<Trouble>,
     /// The pool's turn when that was learnt.
     trouble_turn: u64,
+}
+
+impl Record {
+    fn meet(&mut self, trouble: Trouble, turn: u64) {
+        self.failures += 1;
+        self.streak = 0;
+        self.trouble = Some(trouble);
+        self.trouble_turn = turn;
+    }
 }
 
 /// Why a key is not to be taken.
@@ -131,16 +143,47 @@ impl Pool {
     /// [`Unavailable`] where none is to be had now.
     pub(crate) fn take(&self, now: Instant, refused: &[Arc<str>]) -> Result<Lease, Unavailable> {
         let mut ledger = lock(&self.ledger);
-        let untried = self.members.iter().filter(|member| !refused.contains(&member.credential.name));
-        let candidates = untried.map(|member| (member, ledger.record(member)));
+        let candidates = self.untried(&ledger, refused);
         let member = Arc::clone(choice::choose(self.choice, candidates, now)?);
+        Ok(self.begin(&mut ledger, member))
+    }
+
+    /// Takes the key of this name once more, if it can be taken still; else as [`Self::take`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn take_again(&self, name: &str, now: Instant, refused: &[Arc<str>]) -> Result<Lease, Unavailable> {
+        let mut ledger = lock(&self.ledger);
+        let same = self.untried(&ledger, refused).filter(|(member, _)| *member.credential.name == *name);
+        let member = choice::choose(self.choice, same, now)
+            .or_else(|_| choice::choose(self.choice, self.untried(&ledger, refused), now));
+        let member = Arc::clone(member?);
+        Ok(self.begin(&mut ledger, member))
+    }
+
+    /// Whether there is a key that can be taken now, of those that are not `refused`.
+    pub(crate) fn has_usable(&self, now: Instant, refused: &[Arc<str>]) -> bool {
+        let ledger = lock(&self.ledger);
+        self.untried(&ledger, refused).any(|(_, record)| record.trouble_at(now).is_none())
+    }
+
+    fn untried<'a>(
+        &'a self,
+        ledger: &'a Ledger,
+        refused: &'a [Arc<str>],
+    ) -> impl Iterator<Item = (&'a Arc<Member>, Record)> + Clone {
+        let untried = self.members.iter().filter(|member| !refused.contains(&member.credential.name));
+        untried.map(|member| (member, ledger.record(member)))
+    }
+
+    fn begin(&self, ledger: &mut Ledger, member: Arc<Member>) -> Lease {
         ledger.turn += 1;
         let turn = ledger.turn;
         let record = ledger.records.entry(member.credential.version).or_default();
         record.in_flight += 1;
         record.uses += 1;
         record.last_turn = turn;
-        Ok(Lease { member, ledger: Arc::clone(&self.ledger), turn })
+        Lease { member, ledger: Arc::clone(&self.ledger), turn }
     }
 
     /// How the pool and each of its keys are.
@@ -166,9 +209,10 @@ impl Lease {
         &self.member.mask
     }
 
-    /// The upstream took the key: what was held against it is over, unless that was learnt after this attempt began.
+    /// The upstream answered: what was held against the key is over, unless that was learnt after this attempt began.
     pub(crate) fn accepted(&self) {
         self.settle(|record, _| {
+            record.streak = 0;
             if record.trouble_turn < self.turn {
                 record.trouble = None;
             }
@@ -187,12 +231,24 @@ impl Lease {
         until
     }
 
-    fn trouble(&self, trouble: Trouble) {
+    /// The attempt failed, and nobody said that it is the key's fault. Returns whether it is set aside now, as it is after `most`
+    /// of these in a row.
+    pub(crate) fn failed(&self, now: Instant, most: Option<NonZeroU32>) -> bool {
+        let mut set_aside = false;
         self.settle(|record, turn| {
-            record.failures += 1;
-            record.trouble = Some(trouble);
-            record.trouble_turn = turn;
+            record.streak = record.streak.saturating_add(1);
+            set_aside = most.is_some_and(|most| record.streak >= most.get());
+            if set_aside {
+                record.meet(Trouble::Refused { until: now + SET_ASIDE }, turn);
+            } else {
+                record.failures += 1;
+            }
         });
+        set_aside
+    }
+
+    fn trouble(&self, trouble: Trouble) {
+        self.settle(|record, turn| record.meet(trouble, turn));
     }
 
     fn settle(&self, change: impl FnOnce(&mut Record, u64)) {

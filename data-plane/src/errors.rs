@@ -9,6 +9,7 @@ use http::{
     header::{ACCEPT, ALLOW, WWW_AUTHENTICATE},
 };
 use signalbox_routing::Refusal;
+use tokio::time::Instant;
 
 use crate::{
     attempt::{Broken, Cause, Failed, Unsendable},
@@ -117,7 +118,7 @@ impl Error {
                     "The model does not exist, or this key may not use it. `GET /v1/models` lists those that it may.";
                 Answer::invalid(StatusCode::NOT_FOUND, "model_not_found", message).param("model")
             }
-            Self::Attempt(failed) => of_attempt(&failed.cause),
+            Self::Attempt(failed) => of_attempt(failed),
             Self::Destination(error) => of_destination(error),
             Self::Mount(error) => of_mount(error),
             Self::NotReady => {
@@ -170,16 +171,21 @@ fn of_caller(refused: auth::Refused) -> Answer {
         auth::Refused::Missing => {
             let message = "No API key was presented. Send it as `Authorization: Bearer KEY`, `x-api-key: KEY`, `api-key: KEY` \
                            or `?api_key=KEY`.";
-            Answer::invalid(StatusCode::UNAUTHORIZED, "missing_api_key", message).with(WWW_AUTHENTICATE, "Bearer")
+            unauthorized("missing_api_key", message)
         }
         auth::Refused::Invalid => {
             let message = "The API key is not accepted. Ask whoever runs this gateway for one that is.";
-            Answer::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", message).with(WWW_AUTHENTICATE, "Bearer")
+            unauthorized("invalid_api_key", message)
         }
         auth::Refused::Ambiguous => {
             bad_request("ambiguous_api_key", "More than one API key was presented. Send one, in one place.")
         }
     }
+}
+
+/// The same key will not do a moment later either.
+fn unauthorized(code: &'static str, message: &'static str) -> Answer {
+    Answer::invalid(StatusCode::UNAUTHORIZED, code, message).with(WWW_AUTHENTICATE, "Bearer").never()
 }
 
 fn of_limit(denied: limits::Denied) -> Answer {
@@ -240,28 +246,40 @@ fn of_form(error: &form::Error) -> Answer {
     }
 }
 
-fn of_attempt(cause: &Cause) -> Answer {
-    match cause {
+fn of_attempt(failed: &Failed) -> Answer {
+    let wait = failed.recovery.map(|at| at.saturating_duration_since(Instant::now()));
+    let spent = |answer: Answer| wait.map_or(answer.clone(), |wait| answer.after(wait));
+    match &failed.cause {
         Cause::Upload(error) => of_form(error),
         Cause::CredentialsExhausted { .. } => {
             let message =
                 "The provider accepts none of the gateway's credentials. Whoever runs the gateway has to renew them.";
             bad_gateway("upstream_credentials_exhausted", message)
         }
-        Cause::RateLimited { retry_after } => {
-            let message = "The provider limits the rate of requests, with each of the gateway's credentials.";
+        Cause::RateLimited => {
+            let message = "The provider limits the rate of requests.";
             let answer = Answer::server(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
-            answer.kind("requests").after(retry_after.unwrap_or(COOLING))
+            answer.kind("requests").after(wait.unwrap_or(COOLING))
         }
         Cause::Busy => {
-            unavailable("no_available_target", "Each of the provider's credentials is busy. Try again in a moment.")
+            let message = "The provider has as many requests under way as it may. Try again in a moment.";
+            spent(unavailable("no_available_target", message))
         }
-        Cause::TimedOut(clock) => timed_out(format!("The provider took too long: the {clock} time-out ran out.")),
+        Cause::Ejected => {
+            let message = "The provider failed again and again, and is left alone for a while. Try again later.";
+            spent(unavailable("no_available_target", message))
+        }
+        Cause::TimedOut(clock) => {
+            spent(timed_out(format!("The provider took too long: the {clock} time-out ran out.")))
+        }
+        Cause::Status(status) => {
+            spent(upstream_error(format!("The provider answered with status {}.", status.as_u16())))
+        }
+        Cause::Unreachable(_) => spent(upstream_error("The provider was not reached.")),
+        Cause::ErrorInside => spent(upstream_error("The provider answered with an error inside a success.")),
+        Cause::BrokenOff(_) => spent(upstream_error("The provider broke off its answer.")),
         Cause::TooLarge { limit } => event_too_large(*limit),
-        Cause::Status(status) => upstream_error(format!("The provider answered with status {}.", status.as_u16())),
-        Cause::Unreachable(_) => upstream_error("The provider was not reached."),
-        Cause::ErrorInside => upstream_error("The provider answered with an error inside a success."),
-        Cause::BrokenOff(_) => upstream_error("The provider broke off its answer."),
+        Cause::OverLimit { limit } => too_large(format!("The provider's answer is larger than {limit} bytes.")),
         Cause::Unreadable => {
             upstream_error("The provider's answer is not of the shape that the gateway is configured to read.")
         }
@@ -321,7 +339,10 @@ fn upstream_error(message: impl Into<Cow<'static, str>>) -> Answer {
 }
 
 fn event_too_large(limit: usize) -> Answer {
-    let message = format!("The provider's answer holds an event of more than {limit} bytes.");
+    too_large(format!("The provider's answer holds an event of more than {limit} bytes."))
+}
+
+fn too_large(message: impl Into<Cow<'static, str>>) -> Answer {
     bad_gateway("upstream_response_too_large", message)
 }
 
@@ -337,6 +358,7 @@ pub(crate) fn stream_event(shape: Shape, broken: &Broken) -> Bytes {
         }
         Broken::Idle | Broken::TotalTime => timed_out("The provider fell silent in the middle of its answer."),
         Broken::TooLarge { limit } => event_too_large(*limit),
+        Broken::OverLimit => too_large("The provider's answer is larger than it may be."),
     };
     answer.event(shape)
 }

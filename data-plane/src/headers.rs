@@ -52,23 +52,15 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 /// Said anew to the upstream: whom it is for, how long the body is, and that it comes without being asked for.
 const PER_MESSAGE: [HeaderName; 3] = [HOST, CONTENT_LENGTH, EXPECT];
 
-/// What a client says about itself to the gateway or to OpenAI, and no provider is to see.
-const CLIENT_ONLY: [HeaderName; 5] = [
-    COOKIE,
-    ACCEPT_ENCODING,
-    X_REQUEST_ID,
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("openai-project"),
-];
+/// What a client says about itself to the gateway, and no provider is to see.
+const CLIENT_ONLY: [HeaderName; 3] = [COOKIE, ACCEPT_ENCODING, X_REQUEST_ID];
+
+/// Whose account at OpenAI is meant, which is the client's or the operator's own affair.
+const OPENAI: [HeaderName; 2] =
+    [HeaderName::from_static("openai-organization"), HeaderName::from_static("openai-project")];
 
 /// What a provider says about itself or the operator's account, and no client is to see.
-const UPSTREAM_ONLY: [HeaderName; 5] = [
-    SET_COOKIE,
-    ALT_SVC,
-    CONTENT_LENGTH,
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("openai-project"),
-];
+const UPSTREAM_ONLY: [HeaderName; 3] = [SET_COOKIE, ALT_SVC, CONTENT_LENGTH];
 
 /// Makes a client's headers fit for a provider: none that ends here, none that identifies the client, and no compression.
 pub(crate) fn clean_request(headers: &mut HeaderMap) {
@@ -89,6 +81,7 @@ pub(crate) fn clean_mount_request(headers: &mut HeaderMap) {
 pub(crate) fn clean_answer(headers: &mut HeaderMap) {
     clean_mount_answer(headers);
     remove_all(headers, &UPSTREAM_ONLY);
+    remove_openai(headers);
 }
 
 /// Makes the headers of a route's target fit for a client; its request id goes on under a name of its own.
@@ -98,6 +91,11 @@ pub(crate) fn clean_mount_answer(headers: &mut HeaderMap) {
     if let Some(theirs) = headers.remove(X_REQUEST_ID) {
         headers.insert(X_UPSTREAM_REQUEST_ID, theirs);
     }
+}
+
+/// Takes out whose account at OpenAI is meant.
+pub(crate) fn remove_openai(headers: &mut HeaderMap) {
+    remove_all(headers, &OPENAI);
 }
 
 /// Takes out the client key, wherever a header may hold it.
@@ -206,6 +204,7 @@ pub(crate) mod tests {
             ("user-agent", "OpenAI/Python"),
         ]);
         clean_request(&mut headers);
+        remove_openai(&mut headers);
         assert_eq!(
             left(&headers),
             [

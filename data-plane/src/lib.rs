@@ -12,6 +12,7 @@ mod credentials;
 mod destination;
 mod docs;
 mod drain;
+mod ejection;
 mod errors;
 mod exchange;
 mod form;

@@ -25,6 +25,8 @@ const TOKENS: &str = "signalbox_tokens_total";
 const BYTES: &str = "signalbox_response_bytes_total";
 const IN_FLIGHT: &str = "signalbox_requests_in_flight";
 const CONNECTIONS: &str = "signalbox_connections";
+const EJECTED: &str = "signalbox_ejected_targets";
+const EJECTIONS: &str = "signalbox_ejections_total";
 const REVISION: &str = "signalbox_config_revision";
 const READY: &str = "signalbox_ready";
 const CONNECTED: &str = "signalbox_control_plane_connected";
@@ -51,6 +53,10 @@ pub(crate) struct Gauges {
     pub(crate) in_flight: u32,
     /// Connections open.
     pub(crate) connections: usize,
+    /// Targets left alone.
+    pub(crate) ejected: usize,
+    /// How often a target was left alone, since the start.
+    pub(crate) ejections: u64,
     /// The revision in force; 0 = none.
     pub(crate) revision: u64,
     /// Whether traffic is welcome.
@@ -84,6 +90,10 @@ impl Metrics {
             (ATTEMPTS, "Attempts begun at providers, by the one that was asked last."),
             (TOKENS, "Tokens that providers have counted; `direction` is `prompt` or `completion`."),
             (BYTES, "Bytes of answers handed to clients."),
+            (
+                EJECTIONS,
+                "Times that a target, which is a model of a provider, was left alone after it had failed in a row.",
+            ),
         ] {
             self.recorder.describe_counter(KeyName::from_const_str(name), None, SharedString::const_str(what));
         }
@@ -96,6 +106,7 @@ impl Metrics {
         for (name, what) in [
             (IN_FLIGHT, "Requests under way."),
             (CONNECTIONS, "Client connections open."),
+            (EJECTED, "Targets that are left alone now."),
             (REVISION, "The configuration's revision in force; 0 = none."),
             (READY, "1 = holds a configuration and is not draining."),
             (CONNECTED, "1 = follows a control plane; 0 = serves what it holds."),
@@ -143,9 +154,14 @@ impl Metrics {
     /// Everything, in the Prometheus text format.
     pub(crate) fn render(&self, now: Gauges) -> String {
         self.gauge(Key::from_static_name(IN_FLIGHT)).set(now.in_flight);
-        #[expect(clippy::cast_precision_loss, reason = "neither reaches 2^53, and Prometheus knows no other number")]
-        let (connections, revision) = (now.connections as f64, now.revision as f64);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "none of them reaches 2^53, and Prometheus knows no other number"
+        )]
+        let (connections, ejected, revision) = (now.connections as f64, now.ejected as f64, now.revision as f64);
         self.gauge(Key::from_static_name(CONNECTIONS)).set(connections);
+        self.gauge(Key::from_static_name(EJECTED)).set(ejected);
+        self.counter(Key::from_static_name(EJECTIONS)).absolute(now.ejections);
         self.gauge(Key::from_static_name(REVISION)).set(revision);
         self.gauge(Key::from_static_name(READY)).set(f64::from(u8::from(now.ready)));
         self.gauge(Key::from_static_name(CONNECTED)).set(f64::from(u8::from(now.connected)));

@@ -102,9 +102,12 @@ fn wants_json(headers: &HeaderMap, query: Option<&str>) -> bool {
 }
 
 fn gauges(door: &Door, snapshot: Option<&Arc<Snapshot>>) -> Gauges {
+    let (ejected, ejections) = snapshot.map_or((0, 0), |snapshot| snapshot.upstreams.ejection_counts());
     Gauges {
         in_flight: door.slots.taken(),
         connections: door.connections.count(),
+        ejected,
+        ejections,
         revision: snapshot.map_or(0, |snapshot| snapshot.position.revision.get()),
         ready: door.is_ready(snapshot),
         connected: door.vitals.connected.load(Ordering::Relaxed),

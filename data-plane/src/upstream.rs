@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     credentials::{self, Member, Pool},
+    ejection::Ejections,
     redact::Mask,
 };
 
@@ -28,6 +29,7 @@ mod key;
 mod openai;
 mod payload;
 pub(crate) mod refusal;
+mod room;
 mod secret;
 mod upload;
 
@@ -39,6 +41,7 @@ pub(crate) use key::Key;
 pub(crate) use openai::{Event, Kind, clean_answer, request, request_id};
 pub(crate) use payload::Payload;
 pub(crate) use refusal::Refusal;
+pub(crate) use room::{Place, Room};
 pub(crate) use upload::Upload;
 
 /// Everything that the requests of one revision go out through.
@@ -48,6 +51,8 @@ pub struct Upstreams {
     /// By profile and by the ranges that may be called.
     guarded: HashMap<(Arc<Profile>, Vec<IpNet>), Guarded>,
     pools: BTreeMap<Id, Arc<Pool>>,
+    rooms: BTreeMap<Id, Room>,
+    ejections: Arc<Ejections>,
 }
 
 /// Something configured that cannot be used on this machine.
@@ -100,7 +105,13 @@ impl Upstreams {
     ) -> (Self, Vec<Unusable>) {
         let mut unusable = Vec::new();
         let mut next = Self::default();
-        for provider in providers {
+        let providers: BTreeMap<&Id, &Arc<Provider>> = providers.map(|provider| (&provider.id, provider)).collect();
+        if let Some(previous) = previous {
+            next.ejections = Arc::clone(&previous.ejections);
+            next.ejections.keep(|id| providers.get(id).copied());
+        }
+        for provider in providers.into_values() {
+            next.take_room(provider, previous);
             next.take_pool(provider, previous, &mut unusable);
             next.take_client(&provider.profile, previous, || ResourceName::provider(&provider.id), &mut unusable);
         }
@@ -130,6 +141,21 @@ impl Upstreams {
     /// The keys of a provider; `None` where it is configured without any.
     pub(crate) fn pool(&self, provider: &Id) -> Option<&Arc<Pool>> {
         self.pools.get(provider)
+    }
+
+    /// The room that a provider has; `None` = as much as is asked for.
+    pub(crate) fn room(&self, provider: &Id) -> Option<&Room> {
+        self.rooms.get(provider)
+    }
+
+    /// How many targets are left alone now, and how often one was since the start.
+    pub(crate) fn ejection_counts(&self) -> (usize, u64) {
+        (self.ejections.ejected(Instant::now()), self.ejections.total())
+    }
+
+    /// What is known of the targets that failed.
+    pub(crate) fn ejections(&self) -> &Ejections {
+        &self.ejections
     }
 
     /// How the pool of each provider that has one is, by the provider's id.
@@ -172,6 +198,13 @@ impl Upstreams {
                 let name = ResourceName::route(&route.id);
                 unusable.push(Unusable { name, cause: UnusableCause::Guarded(error) });
             }
+        }
+    }
+
+    fn take_room(&mut self, provider: &Provider, previous: Option<&Self>) {
+        if let Some(places) = provider.max_connections {
+            let before = previous.and_then(|previous| previous.room(&provider.id));
+            self.rooms.insert(provider.id.clone(), Room::new(places, before));
         }
     }
 

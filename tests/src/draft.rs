@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use signalbox_proto::{
     admin::v1::{ClientKey, Config, Credential, Provider, Redirect, Route, Settings, client_key, credential, route},
-    config::v1::{Dialect, HeaderValue, Retry, header_value, redirect::Target},
+    config::v1::{Dialect, Ejection, HeaderValue, Retry, header_value, redirect::Target},
 };
 
 /// A configuration in the making.
@@ -59,13 +59,14 @@ impl Draft {
     }
 }
 
-/// A provider that speaks OpenAI's API, with back-offs too short to notice.
+/// A provider that speaks OpenAI's API, with back-offs too short to notice, and that is never ejected however often a story has it fail.
 pub fn provider(id: &str, url: &str) -> Provider {
     Provider {
         name: format!("providers/{id}"),
         dialect: Dialect::Openai.into(),
         base_url: url.to_owned(),
         retry: Some(Retry { backoff_base: millis(1), backoff_cap: millis(4), ..Retry::default() }),
+        ejection: Some(Ejection { failures: Some(0), ..Ejection::default() }),
         ..Provider::default()
     }
 }

@@ -8,7 +8,11 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{credentials::Lease, upstream::Transport, usage::Usage};
+use crate::{
+    credentials::Lease,
+    upstream::{Place, Transport},
+    usage::Usage,
+};
 
 mod events;
 mod plain;
@@ -16,11 +20,12 @@ mod plain;
 pub(super) use events::{Events, Terms};
 pub(super) use plain::Plain;
 
-/// The body of a committed answer. Dropping it cancels the upstream and frees the credential.
+/// The body of a committed answer. Dropping it cancels the upstream and frees the credential and the place at the provider.
 #[derive(Debug)]
 pub(crate) struct Answer {
     content: Content,
     lease: Option<Lease>,
+    _place: Option<Place>,
 }
 
 /// The forms of an answer's body.
@@ -53,14 +58,23 @@ pub(crate) enum Broken {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The answer is larger than the provider's answers may be.
+    #[error("the upstream's answer is larger than its limit")]
+    OverLimit,
     /// The upstream itself put an error into its stream, which the client has seen.
     #[error("the upstream reported an error within its stream")]
     Reported,
 }
 
+impl From<Transport> for Broken {
+    fn from(error: Transport) -> Self {
+        if error.is_over_limit() { Self::OverLimit } else { Self::Transport(error) }
+    }
+}
+
 impl Answer {
-    pub(super) fn new(content: Content, lease: Option<Lease>) -> Self {
-        Self { content, lease }
+    pub(super) fn new(content: Content, lease: Option<Lease>, place: Option<Place>) -> Self {
+        Self { content, lease, _place: place }
     }
 
     /// What went wrong with a stream; `None` = nothing, or it is not over yet. A stream that breaks tells the client so in its last
@@ -86,7 +100,7 @@ impl Body for Answer {
     type Error = Broken;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let Self { content, lease } = self.get_mut();
+        let Self { content, lease, .. } = self.get_mut();
         let data = match content {
             Content::Plain(plain) => ready!(plain.poll_data(cx)),
             Content::Events(events) => {

@@ -33,8 +33,7 @@ const MAX_HELD_BYTES: usize = 256 * 1024;
 
 impl Once<'_> {
     /// Commits to a success.
-    pub(super) async fn commit(self, response: Response<Body>) -> Result<Won, Loss> {
-        self.accepted();
+    pub(super) async fn commit(&mut self, response: Response<Body>) -> Result<Won, Loss> {
         let response = match &self.target.provider.conversation {
             Some(conversation) => self.retold(conversation, response).await?,
             None => response,
@@ -52,14 +51,12 @@ impl Once<'_> {
     }
 
     /// Commits to a refusal of the request: the client gets it as it is, but for the key that it may repeat.
-    pub(super) async fn pass(self, response: Response<Body>) -> Result<Won, Loss> {
+    pub(super) async fn pass(&mut self, response: Response<Body>) -> Result<Won, Loss> {
         let (mut parts, body) = response.into_parts();
         if Refusal::is_read(&self.target.provider) && !headers::is_encoded(&parts.headers) {
             let content = self.reread(&mut parts, body).await?;
-            self.accepted();
             return Ok(self.won(parts, Content::Plain(content)));
         }
-        self.accepted();
         let content = match Form::of(&parts.headers) {
             Form::Events | Form::Json | Form::Other => self.plain(Some(body), None),
             Form::Encoded => self.untouched(body),
@@ -81,12 +78,6 @@ impl Once<'_> {
         let mut plain = self.plain(rest, None);
         plain.push(told);
         Ok(plain)
-    }
-
-    fn accepted(&self) {
-        if let Some(lease) = &self.lease {
-            lease.accepted();
-        }
     }
 
     async fn events(&self, body: Body, changes: Changes) -> Result<Events, Loss> {
@@ -164,13 +155,14 @@ impl Once<'_> {
         Deadline::after(Instant::now(), limit, Clock::FirstEvent).within(self.bound)
     }
 
-    fn won(self, parts: Parts, content: Content) -> Won {
+    fn won(&mut self, parts: Parts, content: Content) -> Won {
         let Parts { status, mut headers, .. } = parts;
         upstream::clean_answer(&mut headers);
         if let Some(lease) = &self.lease {
+            lease.accepted();
             lease.mask().headers(&mut headers);
         }
-        Won { status, headers, body: Answer::new(content, self.lease) }
+        Won { status, headers, body: Answer::new(content, self.lease.take(), self.place.take()) }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{StatusCode, header::InvalidHeaderValue};
-use signalbox_routing::Provider;
+use signalbox_routing::{Provider, RetryOn};
 use tokio::time::Instant;
 
 use crate::{
@@ -20,6 +20,8 @@ pub(crate) struct Failed {
     /// What it came to.
     #[source]
     pub(crate) cause: Cause,
+    /// When it may go better, as far as anybody knows.
+    pub(crate) recovery: Option<Instant>,
 }
 
 /// What an attempt came to that won nothing.
@@ -33,13 +35,13 @@ pub(crate) enum Cause {
     },
     /// Every credential cools after a 429, or a provider without credentials answered so.
     #[error("its rate is limited")]
-    RateLimited {
-        /// Until the earliest thaw; `None` = the upstream did not say.
-        retry_after: Option<Duration>,
-    },
-    /// Every credential has as many attempts under way as it may.
-    #[error("every credential is busy")]
+    RateLimited,
+    /// The provider, or each of its credentials, has as many attempts under way as it may.
+    #[error("has as many attempts under way as it may")]
     Busy,
+    /// The target failed again and again, and is left alone for a while.
+    #[error("is left alone after it failed again and again")]
+    Ejected,
     /// No answer header arrived, for a reason other than time.
     #[error("was not reached")]
     Unreachable(#[source] Transport),
@@ -67,6 +69,12 @@ pub(crate) enum Cause {
     /// The client did not send the whole of its form, or sent one that is no form.
     #[error("the client's form did not go out whole")]
     Upload(#[source] form::Error),
+    /// The answer says that it is larger than the provider's answers may be, or is before it is committed.
+    #[error("answered with more than {limit} bytes")]
+    OverLimit {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The request cannot be put into HTTP.
     #[error("the request cannot be sent")]
     Unsendable(#[source] Unsendable),
@@ -140,6 +148,8 @@ impl Deadline {
 pub(super) struct Loss {
     pub(super) cause: Cause,
     pub(super) next: Next,
+    /// When it may go better, as far as anybody knows.
+    pub(super) recovery: Option<Instant>,
 }
 
 /// What may be tried after a failed attempt.
@@ -158,7 +168,56 @@ pub(super) enum Next {
 impl Cause {
     /// The failed attempt, and what may be tried after it.
     pub(super) fn then(self, next: Next) -> Loss {
-        Loss { cause: self, next }
+        Loss { cause: self, next, recovery: None }
+    }
+
+    /// Whether it is the target that failed, and not a credential, the request or the client's patience.
+    pub(super) fn is_the_targets(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::ErrorInside | Self::BrokenOff(_) => true,
+            Self::TimedOut(clock) => matches!(clock, Clock::Connect | Clock::ResponseHeader | Clock::FirstEvent),
+            Self::Status(status) => status.is_server_error(),
+            Self::CredentialsExhausted { .. }
+            | Self::RateLimited
+            | Self::Busy
+            | Self::Ejected
+            | Self::TooLarge { .. }
+            | Self::OverLimit { .. }
+            | Self::Unreadable
+            | Self::Upload(_)
+            | Self::Unsendable(_) => false,
+        }
+    }
+
+    /// Whether the provider's settings let such a failure be tried again.
+    fn is_tried_again(&self, on: RetryOn) -> bool {
+        match self {
+            Self::Unreachable(error) if error.is_connect() => on.connect_failure,
+            Self::TimedOut(Clock::Connect) => on.connect_failure,
+            Self::TimedOut(_) => on.timeout,
+            Self::RateLimited => on.rate_limit,
+            Self::Unreachable(_) | Self::Status(_) | Self::ErrorInside | Self::BrokenOff(_) => on.server_error,
+            Self::CredentialsExhausted { .. }
+            | Self::Busy
+            | Self::Ejected
+            | Self::TooLarge { .. }
+            | Self::OverLimit { .. }
+            | Self::Unreadable
+            | Self::Upload(_)
+            | Self::Unsendable(_) => true,
+        }
+    }
+}
+
+impl Loss {
+    /// With the moment at which it may go better.
+    pub(super) fn until(self, recovery: Option<Instant>) -> Self {
+        Self { recovery, ..self }
+    }
+
+    /// As the provider's settings have it: what is not to be tried again is not.
+    pub(super) fn within(self, on: RetryOn) -> Self {
+        if self.cause.is_tried_again(on) { self } else { Self { next: Next::Nothing, ..self } }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::time::SystemTime;
 
 use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::Limited;
 use reqwest::Body;
 use signalbox_routing::{AnswerModel, CredentialSource, Target, Timeouts};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -14,7 +16,7 @@ use super::{
 };
 use crate::{
     credentials::{Lease, retry_after},
-    upstream::{self, Client, Upload},
+    upstream::{self, Client, Place, Upload},
 };
 
 /// Everything that one attempt needs.
@@ -22,7 +24,10 @@ pub(super) struct Once<'a> {
     pub(super) call: &'a Call,
     pub(super) target: &'a Target,
     pub(super) client: &'a Client,
+    /// The key; taken along by the answer that is won. `None` = there is none, or the caller's own is used.
     pub(super) lease: Option<Lease>,
+    /// The place at the provider, likewise.
+    pub(super) place: Option<Place>,
     pub(super) answer_model: AnswerModel,
     /// When the first attempt began.
     pub(super) started: Instant,
@@ -33,25 +38,49 @@ pub(super) struct Once<'a> {
 }
 
 impl Once<'_> {
-    pub(super) async fn run(self, trail: &mut Trail) -> Result<Won, Loss> {
+    pub(super) async fn run(&mut self, trail: &mut Trail) -> Result<Won, Loss> {
         let response = self.send().await?;
-        let status = response.status();
+        let (status, provider) = (response.status(), &self.target.provider);
         trail.upstream_status = Some(status);
         trail.upstream_request_id = upstream::request_id(response.headers());
         trail.answered_at = Some(Instant::now());
-        let won = match Verdict::of(status, &self.target.provider.retry) {
-            Verdict::Answer => self.commit(response).await?,
-            Verdict::Pass => self.pass(response).await?,
+        let is_final = self.is_last() || !provider.retry.on.server_error;
+        let outcome = match Verdict::of(status, &provider.retry) {
+            Verdict::Answer => self.commit(self.bounded(response)?).await,
+            Verdict::Pass => self.pass(self.bounded(response)?).await,
             // Said about the caller's own key, or about having none: that is for the caller to hear.
-            Verdict::Refused if self.lease.is_none() && self.asks_with_the_callers_key() => self.pass(response).await?,
-            Verdict::Retry if self.is_last() && status.is_client_error() => self.pass(response).await?,
-            Verdict::Retry => return Err(Cause::Status(status).then(Next::OtherTargetOrAgain)),
-            Verdict::Refused => return Err(self.refused(status)),
-            Verdict::Limited => return Err(self.limited(response.headers())),
-            Verdict::Fail => return Err(Cause::Status(status).then(Next::Nothing)),
+            Verdict::Refused if self.lease.is_none() && self.asks_with_the_callers_key() => {
+                self.pass(self.bounded(response)?).await
+            }
+            Verdict::Retry if is_final && status.is_client_error() => self.pass(self.bounded(response)?).await,
+            Verdict::Retry => Err(again_later(status, response.headers())),
+            Verdict::Refused => Err(self.refused(status)),
+            Verdict::Limited => Err(self.limited(response.headers())),
+            Verdict::Fail => Err(Cause::Status(status).then(Next::Nothing)),
         };
+        let won = outcome.map_err(|loss| self.in_full(loss))?;
         trail.committed_at = Some(Instant::now());
         Ok(won)
+    }
+
+    /// An answer that can be no larger than the provider's may be.
+    fn bounded(&self, response: Response<Body>) -> Result<Response<Body>, Loss> {
+        let Some(limit) = self.target.provider.max_response_bytes else { return Ok(response) };
+        if response.body().size_hint().lower() > limit {
+            return Err(Cause::OverLimit { limit }.then(Next::Nothing));
+        }
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(response.map(|body| Body::wrap(Limited::new(body, most))))
+    }
+
+    /// What broke off because it came to the limit was not the upstream's fault, and would come to it again.
+    fn in_full(&self, loss: Loss) -> Loss {
+        match (&loss.cause, self.target.provider.max_response_bytes) {
+            (Cause::BrokenOff(Some(error)), Some(limit)) if error.is_over_limit() => {
+                Cause::OverLimit { limit }.then(Next::Nothing)
+            }
+            _ => loss,
+        }
     }
 
     /// Sends the request; where that takes two calls, both are under one clock.
@@ -115,11 +144,17 @@ impl Once<'_> {
     fn limited(&self, headers: &HeaderMap) -> Loss {
         let wait = retry_after(headers, SystemTime::now());
         let now = Instant::now();
-        let thaw = self.lease.as_ref().map(|lease| lease.limited(now, wait) - now);
-        Cause::RateLimited { retry_after: thaw.or(wait) }.then(self.past_the_credential())
+        let thaw = self.lease.as_ref().map(|lease| lease.limited(now, wait)).or(wait.map(|wait| now + wait));
+        Cause::RateLimited.then(self.past_the_credential()).until(thaw)
     }
 
     fn past_the_credential(&self) -> Next {
         if self.lease.is_some() { Next::OtherCredential } else { Next::OtherTarget }
     }
+}
+
+/// A server's error, and when it says that it is over.
+fn again_later(status: StatusCode, headers: &HeaderMap) -> Loss {
+    let recovery = retry_after(headers, SystemTime::now()).map(|wait| Instant::now() + wait);
+    Cause::Status(status).then(Next::OtherTargetOrAgain).until(recovery)
 }

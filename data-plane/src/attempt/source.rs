@@ -90,7 +90,7 @@ impl From<TooLong> for Interrupted {
 impl From<Interrupted> for Broken {
     fn from(interrupted: Interrupted) -> Self {
         match interrupted {
-            Interrupted::Transport(error) => Self::Transport(error),
+            Interrupted::Transport(error) => error.into(),
             Interrupted::Early => Self::Incomplete,
             Interrupted::TooLong => Self::TooLarge { limit: MAX_EVENT_BYTES },
         }

@@ -27,8 +27,13 @@ fn told(error: &Error) -> (u16, String, Vec<String>) {
 }
 
 fn failed(cause: Cause) -> Error {
+    recovering(cause, None)
+}
+
+fn recovering(cause: Cause, wait: Option<Duration>) -> Error {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-    Failed { provider: crate::attempt::tests::provider("main", address, &[]).into(), cause }.into()
+    let recovery = wait.map(|wait| Instant::now() + wait);
+    Failed { provider: crate::attempt::tests::provider("main", address, &[]).into(), cause, recovery }.into()
 }
 
 #[test]
@@ -43,8 +48,18 @@ fn a_clients_mistakes_are_named() {
         (path::Error::Dot.into(), 400, "invalid_url -", &[]),
         (Error::Nowhere, 404, "unknown_url -", &[]),
         (Error::Method { allow: "GET, HEAD" }, 405, "method_not_allowed -", &["allow: GET, HEAD"]),
-        (auth::Refused::Missing.into(), 401, "missing_api_key -", &["www-authenticate: Bearer"]),
-        (auth::Refused::Invalid.into(), 401, "invalid_api_key -", &["www-authenticate: Bearer"]),
+        (
+            auth::Refused::Missing.into(),
+            401,
+            "missing_api_key -",
+            &["www-authenticate: Bearer", "x-should-retry: false"],
+        ),
+        (
+            auth::Refused::Invalid.into(),
+            401,
+            "invalid_api_key -",
+            &["www-authenticate: Bearer", "x-should-retry: false"],
+        ),
         (auth::Refused::Ambiguous.into(), 400, "ambiguous_api_key -", &[]),
         (openai::Media::NoJson.into(), 415, "unsupported_media_type -", &["accept: application/json"]),
         (openai::Media::NoForm.into(), 415, "unsupported_media_type -", &["accept: multipart/form-data"]),
@@ -85,6 +100,7 @@ fn what_the_gateway_lacks_is_said_with_a_time_to_come_back() {
         (Error::Draining, "gateway_not_ready"),
         (Error::Full, "overloaded"),
         (failed(Cause::Busy), "no_available_target"),
+        (failed(Cause::Ejected), "no_available_target"),
     ] {
         assert_eq!(told(&error), (503, format!("server_error {code} -"), soon.map(str::to_owned).to_vec()));
     }
@@ -101,6 +117,7 @@ fn what_an_upstream_comes_to_after_our_own_attempts_is_not_worth_another() {
         (failed(Cause::ErrorInside), 502, "upstream_error"),
         (failed(Cause::BrokenOff(None)), 502, "upstream_error"),
         (failed(Cause::TooLarge { limit: 1 }), 502, "upstream_response_too_large"),
+        (failed(Cause::OverLimit { limit: 1 }), 502, "upstream_response_too_large"),
         (mount::Error::Unusable.into(), 502, "upstream_error"),
         (mount::Error::Upgrade.into(), 502, "upstream_error"),
         (mount::Error::TimedOut { after: SECOND }.into(), 504, "upstream_timeout"),
@@ -109,9 +126,25 @@ fn what_an_upstream_comes_to_after_our_own_attempts_is_not_worth_another() {
     }
 }
 
-#[test]
-fn a_rate_limit_says_when_it_ends_and_a_long_one_that_waiting_is_not_for_sdks() {
-    for (retry_after, headers) in [
+#[tokio::test(start_paused = true)]
+async fn what_will_soon_go_better_is_worth_another_attempt() {
+    for (cause, status) in [
+        (Cause::Ejected, 503),
+        (Cause::Busy, 503),
+        (Cause::Status(StatusCode::SERVICE_UNAVAILABLE), 502),
+        (Cause::TimedOut(Clock::ResponseHeader), 504),
+    ] {
+        let error = recovering(cause, Some(7 * SECOND));
+        let (code, _, headers) = told(&error);
+        assert_eq!((code, headers), (status, ["retry-after: 7", "retry-after-ms: 7000"].map(str::to_owned).to_vec()));
+    }
+    let (_, _, headers) = told(&recovering(Cause::Ejected, Some(61 * SECOND)));
+    assert!(headers.contains(&"x-should-retry: false".to_owned()), "{headers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_says_when_it_ends_and_a_long_one_that_waiting_is_not_for_sdks() {
+    for (wait, headers) in [
         (Some(Duration::from_millis(1500)), &["retry-after: 2", "retry-after-ms: 1500"][..]),
         (Some(60 * SECOND), &["retry-after: 60", "retry-after-ms: 60000"]),
         (Some(61 * SECOND), &["retry-after: 61", "retry-after-ms: 61000", "x-should-retry: false"]),
@@ -119,7 +152,7 @@ fn a_rate_limit_says_when_it_ends_and_a_long_one_that_waiting_is_not_for_sdks() 
     ] {
         let headers = headers.iter().map(|header| (*header).to_owned()).collect();
         let expected = (429, "requests rate_limit_exceeded -".to_owned(), headers);
-        assert_eq!(told(&failed(Cause::RateLimited { retry_after })), expected);
+        assert_eq!(told(&recovering(Cause::RateLimited, wait)), expected);
     }
 }
 
@@ -130,6 +163,7 @@ fn a_broken_stream_ends_in_an_error_event() {
         (Broken::Idle, "upstream_timeout"),
         (Broken::TotalTime, "upstream_timeout"),
         (Broken::TooLarge { limit: 1 }, "upstream_response_too_large"),
+        (Broken::OverLimit, "upstream_response_too_large"),
     ] {
         let event = stream_event(Shape::OpenAi, &broken);
         let data = event.strip_prefix(b"data: ").unwrap().strip_suffix(b"\n\n").unwrap();
@@ -158,7 +192,7 @@ fn anthropics_clients_are_told_in_their_own_shape() {
         (auth::Refused::Invalid.into(), 401, "authentication_error"),
         (Refusal::ModelNotFound.into(), 404, "not_found_error"),
         (inbound::Error::TooLarge { limit: 1 }.into(), 413, "request_too_large"),
-        (failed(Cause::RateLimited { retry_after: None }), 429, "rate_limit_error"),
+        (failed(Cause::RateLimited), 429, "rate_limit_error"),
         (failed(Cause::ErrorInside), 502, "api_error"),
         (Error::Full, 503, "overloaded_error"),
         (failed(Cause::TimedOut(Clock::FirstEvent)), 504, "timeout_error"),

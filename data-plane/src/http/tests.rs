@@ -156,7 +156,15 @@ async fn told(door: &Arc<Door>, request: Request<RequestBody>) -> Told {
 
 /// The counter of requests that ended so.
 pub(crate) fn recorded(door: &Door, outcome: &str) -> u64 {
-    let now = crate::metrics::Gauges { in_flight: 0, connections: 0, revision: 0, ready: true, connected: true };
+    let now = crate::metrics::Gauges {
+        in_flight: 0,
+        connections: 0,
+        ejected: 0,
+        ejections: 0,
+        revision: 0,
+        ready: true,
+        connected: true,
+    };
     let page = door.metrics.render(now);
     let label = format!("outcome=\"{outcome}\"");
     let lines = page.lines().filter(|line| line.starts_with("signalbox_requests_total{") && line.contains(&label));

@@ -1,7 +1,10 @@
 //! One pooled HTTP client a profile. It does what it is told and nothing more: no environment proxies, no redirects, no retries, no
 //! decompression, no referer. (A request that a stale connection did not take goes out on a fresh one; it was never sent.)
 
+use std::error::Error as _;
+
 use http::{Request, Response};
+use http_body_util::LengthLimitError;
 use hyper_util::client::legacy;
 use reqwest::{Body, Certificate, ClientBuilder, Proxy, redirect, retry};
 use signalbox_routing::{HttpVersion, Profile};
@@ -69,6 +72,26 @@ fn through(builder: ClientBuilder, proxy: &signalbox_routing::Proxy) -> reqwest:
 }
 
 impl Transport {
+    /// Whether no connection was made.
+    pub(crate) fn is_connect(&self) -> bool {
+        match self {
+            Self::Pooled(error) => error.is_connect(),
+            Self::Guarded(error) => error.is_connect(),
+        }
+    }
+
+    /// Whether more came than may come.
+    pub(crate) fn is_over_limit(&self) -> bool {
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            if error.is::<LengthLimitError>() {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     /// Whether no connection was made in time.
     pub(crate) fn is_connect_timeout(&self) -> bool {
         matches!(self, Self::Pooled(error) if error.is_connect() && error.is_timeout())

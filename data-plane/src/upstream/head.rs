@@ -13,6 +13,9 @@ const DEFAULT_ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06
 
 /// Makes a client's cleaned headers, or none, those of a request to this provider.
 pub(crate) fn address(headers: &mut HeaderMap, provider: &Provider, key: Option<&Key>) {
+    if !provider.pass_openai_headers {
+        headers::remove_openai(headers);
+    }
     headers::apply(&provider.headers, headers);
     // The body's own length is stated, whatever a configured header says.
     headers.remove(CONTENT_LENGTH);

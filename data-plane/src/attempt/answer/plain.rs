@@ -16,6 +16,7 @@ use super::Broken;
 use crate::{
     redact::{Mask, Masking},
     splice::Rewriter,
+    upstream::Transport,
     usage::Usage,
 };
 
@@ -67,7 +68,7 @@ impl Plain {
                 Some(Ok(Ok(data))) => self.push(data),
                 // Trailers never become part of an answer.
                 Some(Ok(Err(_))) => {}
-                Some(Err(error)) => return Poll::Ready(Some(Err(Broken::Transport(error.into())))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(Transport::from(error).into()))),
                 None => {
                     self.body = None;
                     self.ready.extend(self.masking.finish());

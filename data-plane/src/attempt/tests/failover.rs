@@ -74,7 +74,7 @@ async fn what_nobody_answers_is_told_by_its_last_failure() {
             "answers 500" => matches!(cause, Cause::Status(StatusCode::INTERNAL_SERVER_ERROR)),
             "answers 503" => matches!(cause, Cause::Status(StatusCode::SERVICE_UNAVAILABLE)),
             "answers 401" => matches!(cause, Cause::CredentialsExhausted { status: Some(StatusCode::UNAUTHORIZED) }),
-            "answers 429" => matches!(cause, Cause::RateLimited { retry_after: None }),
+            "answers 429" => matches!(cause, Cause::RateLimited),
             "hangs before the header" => matches!(cause, Cause::TimedOut(Clock::ResponseHeader)),
             "hangs before the first event" | "hangs after an empty delta" => {
                 matches!(cause, Cause::TimedOut(Clock::FirstEvent))
