@@ -143,7 +143,8 @@ fn remove_all(headers: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
-fn remove_prefixed(headers: &mut HeaderMap, prefixes: &[&str]) {
+/// Takes out every header whose name begins so.
+pub(crate) fn remove_prefixed(headers: &mut HeaderMap, prefixes: &[&str]) {
     let named: Vec<HeaderName> = headers
         .keys()
         .filter(|name| prefixes.iter().any(|prefix| name.as_str().starts_with(prefix)))

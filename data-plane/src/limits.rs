@@ -12,6 +12,8 @@ use http::HeaderMap;
 use signalbox_routing::{ClientKey, Id, Limits};
 use tokio::time::Instant;
 
+use crate::headers;
+
 mod bucket;
 mod header;
 
@@ -190,8 +192,9 @@ impl Share {
         self.reserved
     }
 
-    /// Tells the limits and what is left of them, as OpenAI does of its own.
+    /// Tells the limits and what is left of them, as OpenAI does of its own, in place of anybody else's.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
+        headers::remove_prefixed(headers, &["x-ratelimit-"]);
         let now = Instant::now();
         let used = self.meter.used(self.limits, now);
         let Limits { requests_per_minute, tokens_per_minute, .. } = self.limits;

@@ -190,13 +190,13 @@ const fn anthropic_type(status: StatusCode) -> &'static str {
 }
 
 impl Retry {
-    /// In both of the forms that the SDKs read, whole seconds rounded up.
+    /// In both of the forms that the SDKs read, rounded up.
     fn write(self, headers: &mut HeaderMap) {
         let never = match self {
             Self::Unsaid => false,
             Self::Never => true,
             Self::After(wait) => {
-                let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
                 headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
                 headers.insert(RETRY_AFTER_MS, millis.into());
                 wait > LONGEST_WAIT

@@ -26,7 +26,7 @@ fn begin(meters: &Meters, key: &ClientKey) -> Result<Share, Denied> {
 }
 
 fn told(share: &Share) -> Vec<(String, String)> {
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::from_iter([(http::HeaderName::from_static("x-ratelimit-limit-theirs"), 9.into())]);
     share.write(&mut headers);
     let short = |name: &http::HeaderName| name.as_str().trim_start_matches("x-ratelimit-").to_owned();
     headers.iter().map(|(name, value)| (short(name), value.to_str().unwrap().to_owned())).collect()

@@ -41,10 +41,7 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap) {
     headers::clean_answer(headers);
     headers.remove(SERVER);
     anthropic::clean_answer(headers);
-    let limits: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("x-ratelimit-")).cloned().collect();
-    for name in limits {
-        headers.remove(name);
-    }
+    headers::remove_prefixed(headers, &["x-ratelimit-"]);
 }
 
 /// What the upstream calls the exchange, where that is a text.

@@ -4,6 +4,7 @@ use super::{
     upstream::{Act, Step, Upstream, stream, stream_of, then},
     *,
 };
+use crate::usage::Usage;
 
 const ROLE: &str =
     "data: {\"model\":\"served\",\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
@@ -127,6 +128,7 @@ async fn a_response_is_complete_with_its_last_event() {
     let call = || Call { endpoint: Endpoint::Responses, ..streamed() };
     for (act, expected) in [
         (stream(&[created, completed]), Some([created, completed].concat())),
+        (stream(&[created, completed, DONE]), Some([created, completed].concat())),
         (then(stream_of(&[created, completed]), Step::Close), Some([created, completed].concat())),
         (stream(&[created]), None),
     ] {
@@ -161,9 +163,29 @@ async fn an_event_does_not_wait_for_the_next_one() {
         won(then(stream_of(&[HI, "data: {\"choices\":[{\"delta\":{\"content\":\"there\"}}]}\n\n"]), Step::Hang))
             .await
             .body;
-    for expected in ["hi", "there"] {
+    let mut told = String::new();
+    while !told.contains("there") {
         let frame = body.frame().await.expect("an event").unwrap().into_data().unwrap();
-        assert!(String::from_utf8_lossy(&frame).contains(expected));
+        told += std::str::from_utf8(&frame).unwrap();
+    }
+    assert!(!told.contains("error"), "it came before the silence was given up: {told}");
+}
+
+#[tokio::test]
+async fn a_chunk_for_the_usage_alone_goes_on_only_to_who_asked() {
+    let account = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4},\"x\":{}}\n\n";
+    let filter = "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n";
+    let unasked = UsageWish::Unasked { span: 1..1, ask: "" };
+    for (usage, before, after) in [(UsageWish::Asked, account, account), (unasked, "", "")] {
+        let upstream = Upstream::play([stream(&[account, filter, HI, STOP, account, DONE])]).await;
+        let call = Call { usage, ..streamed() };
+        let mut body = Scene::new([provider("only", upstream.address, &[])]).win(call).await.body;
+        let mut told = Vec::new();
+        while let Some(frame) = body.frame().await {
+            told.extend(frame.unwrap().into_data().unwrap());
+        }
+        assert_eq!(String::from_utf8(told).unwrap(), [before, filter, HI, STOP, after, DONE].concat());
+        assert_eq!(body.usage(), Some(Usage { prompt: 3, completion: 4 }));
     }
 }
 
