@@ -32,9 +32,21 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(super) enum Content {
     /// Passed on as it comes.
-    Plain(Plain),
+    Plain(Box<Plain>),
     /// Passed on event by event.
     Events(Box<Events>),
+}
+
+impl From<Plain> for Content {
+    fn from(plain: Plain) -> Self {
+        Self::Plain(Box::new(plain))
+    }
+}
+
+impl From<Events> for Content {
+    fn from(events: Events) -> Self {
+        Self::Events(Box::new(events))
+    }
 }
 
 /// Why a committed answer did not end well.

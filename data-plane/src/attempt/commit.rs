@@ -40,12 +40,12 @@ impl Once<'_> {
         };
         let (parts, body) = response.into_parts();
         let changes = self.changes();
-        let content = match Form::of(&parts.headers) {
-            Form::Events if self.call.stream => Content::Events(Box::new(self.events(body, changes).await?)),
-            Form::Json if self.call.stream => Content::Plain(self.no_stream(body, changes).await?),
-            Form::Json => Content::Plain(self.plain(Some(body), Some(changes))),
-            Form::Events | Form::Other => Content::Plain(self.plain(Some(body), None)),
-            Form::Encoded => Content::Plain(self.untouched(body)),
+        let content: Content = match Form::of(&parts.headers) {
+            Form::Events if self.call.stream => self.events(body, changes).await?.into(),
+            Form::Json if self.call.stream => self.no_stream(body, changes).await?.into(),
+            Form::Json => self.plain(Some(body), Some(changes)).into(),
+            Form::Events | Form::Other => self.plain(Some(body), None).into(),
+            Form::Encoded => self.untouched(body).into(),
         };
         Ok(self.won(parts, content))
     }
@@ -55,13 +55,13 @@ impl Once<'_> {
         let (mut parts, body) = response.into_parts();
         if Refusal::is_read(&self.target.provider) && !headers::is_encoded(&parts.headers) {
             let content = self.reread(&mut parts, body).await?;
-            return Ok(self.won(parts, Content::Plain(content)));
+            return Ok(self.won(parts, content.into()));
         }
         let content = match Form::of(&parts.headers) {
             Form::Events | Form::Json | Form::Other => self.plain(Some(body), None),
             Form::Encoded => self.untouched(body),
         };
-        Ok(self.won(parts, Content::Plain(content)))
+        Ok(self.won(parts, content.into()))
     }
 
     /// A refusal in words that the client can read, unless it is of the key.
