@@ -22,6 +22,7 @@ use crate::{
 mod answer;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unread;
 
 use answer::Answer;
 pub(crate) use answer::Shape;
@@ -361,18 +362,6 @@ pub(crate) fn stream_event(shape: Shape, broken: &Broken) -> Bytes {
         Broken::OverLimit => too_large("The provider's answer is larger than it may be."),
     };
     answer.event(shape)
-}
-
-/// What a client is told that sends its headers too slowly: the whole of an HTTP/1.1 message, as there is no request to answer.
-pub(crate) fn header_timeout() -> Bytes {
-    let body =
-        Answer::invalid(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request's headers came too slowly.")
-            .json(Shape::OpenAi);
-    let head = format!(
-        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    Bytes::from([head.as_bytes(), &body].concat())
 }
 
 /// An error in words for a client: it begins with a capital and ends in a full stop.

@@ -3,8 +3,9 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use http::Request;
-use http_body_util::BodyExt as _;
+use http::{Request, Version};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Either};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -27,11 +28,14 @@ use crate::{
 
 mod head;
 mod paced;
+mod refusal;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use paced::{Paced, Requests};
+use stall::Watched;
 
 /// The pause after a failure to accept: a full descriptor table stays full for a while, and asking again at once helps nobody.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -163,14 +167,22 @@ impl Carrier {
     {
         let requests = Arc::new(Requests::default());
         let io = TokioIo::new(Paced::new(io, Arc::clone(&requests), self.limits));
+        let stall_time = self.limits.stall_time;
         let service = service_fn(move |request: Request<Incoming>| {
             let under_way = requests.begin();
             let mut request = request.map(|body| body.map_err(Into::into).boxed());
             if requests.is_ambiguous() {
                 request.extensions_mut().insert(Ambiguous);
             }
+            let multiplexed = request.version() == Version::HTTP_2;
             let answering = Arc::clone(&door).answer(request);
-            async move { Ok::<_, std::convert::Infallible>(answering.await.map(|body| under_way.until_end_of(body))) }
+            async move {
+                let body_of = |body| match under_way.until_end_of(body) {
+                    body if multiplexed && !body.is_end_stream() => Either::Left(Watched::new(body, stall_time)),
+                    body => Either::Right(body),
+                };
+                Ok::<_, std::convert::Infallible>(answering.await.map(body_of))
+            }
         });
         let builder = self.http();
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));

@@ -177,7 +177,7 @@ fn a_broken_stream_ends_in_an_error_event() {
 
 #[test]
 fn slow_headers_are_answered_with_a_whole_message() {
-    let message = String::from_utf8(header_timeout().to_vec()).unwrap();
+    let message = String::from_utf8(unread::too_slow().to_vec()).unwrap();
     let (head, body) = message.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 408 "));
     assert!(head.contains(&format!("content-length: {}", body.len())));

@@ -1,21 +1,24 @@
 //! Notices the one ambiguity of a request's head that hyper settles by itself: a length and a transfer coding together (RFC 9112,
 //! section 6.1). hyper takes the coding and forgets the length; a gateway must refuse what somebody else may have read differently.
+//! It follows bodies only to find the heads that are pipelined behind them.
 
 /// The longest of the names that are looked for.
 const LONGEST_NAME: usize = "transfer-encoding".len();
 
-/// The head of an HTTP/1 request as its bytes come. What is pipelined behind a body that is under way is not seen; hyper closes
-/// after such a request in any case.
+/// The HTTP/1 requests of a connection as their bytes come.
 #[derive(Debug, Default)]
-pub(super) struct Head {
+pub(super) struct Heads {
     /// The name that the current line begins with, as far as it may be one that is looked for.
     name: Vec<u8>,
     place: Place,
-    has_length: bool,
+    /// The length that the head tells.
+    length: Option<u64>,
     has_coding: bool,
+    /// Heads that were read to their end.
+    count: usize,
 }
 
-/// Where in the head the next byte is.
+/// Where in a request the next byte is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Place {
     /// Before the request line: empty lines are skipped there (RFC 9112, section 2.2).
@@ -25,43 +28,101 @@ enum Place {
     LineStart,
     /// In a header's name.
     Name,
+    /// In the value of a length.
+    Length,
     /// In a part of a line that does not matter.
     Rest,
-    /// Behind the empty line.
-    Behind,
+    /// In a body or a chunk, with so many bytes to go.
+    Body { left: u64, chunked: bool },
+    /// In the line with a chunk's size: what it says so far, and whether its extensions have begun.
+    Size { size: u64, extended: bool },
+    /// Behind the last chunk: whether the line is empty so far.
+    Trailer { empty: bool },
 }
 
-impl Head {
-    /// Reads on. Returns whether the head, as far as it has come, is ambiguous.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> bool {
-        for byte in bytes {
-            self.place = match (self.place, byte) {
-                (Place::Behind, _) => break,
-                (Place::Before, b'\r' | b'\n') => Place::Before,
-                (Place::Before, _) => Place::Rest,
-                (Place::LineStart, b'\r') => Place::LineStart,
-                (Place::LineStart, b'\n') => Place::Behind,
-                (Place::Name, b':') => self.named(),
-                (Place::Name | Place::Rest, b'\n') => self.next_line(),
-                (Place::LineStart | Place::Name, byte) if self.name.len() < LONGEST_NAME => {
-                    self.name.push(byte.to_ascii_lowercase());
-                    Place::Name
-                }
-                (Place::LineStart | Place::Name | Place::Rest, _) => Place::Rest,
-            };
+impl Heads {
+    /// Reads on. Returns the number of the first request, counted from 0, whose head turns out to be ambiguous.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Option<usize> {
+        while let Some((byte, rest)) = bytes.split_first() {
+            if let Place::Body { left, chunked } = self.place {
+                let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                bytes = bytes.get(taken..).unwrap_or_default();
+                self.place = behind(left - taken as u64, chunked);
+                continue;
+            }
+            bytes = rest;
+            self.step(*byte);
+            if self.length.is_some() && self.has_coding {
+                return Some(self.count);
+            }
         }
-        self.has_length && self.has_coding
+        None
+    }
+
+    fn step(&mut self, byte: u8) {
+        self.place = match (self.place, byte) {
+            (Place::Before, b'\r' | b'\n') => Place::Before,
+            (Place::Before, _) => Place::Rest,
+            (Place::LineStart, b'\r') => Place::LineStart,
+            (Place::LineStart, b'\n') => self.end_head(),
+            (Place::Name, b':') => self.named(),
+            (Place::Length, b'0'..=b'9') => self.digit(byte),
+            (Place::Length, b' ' | b'\t' | b'\r') => Place::Length,
+            (Place::Name | Place::Rest | Place::Length, b'\n') => self.next_line(),
+            (Place::LineStart | Place::Name, byte) if self.name.len() < LONGEST_NAME => {
+                self.name.push(byte.to_ascii_lowercase());
+                Place::Name
+            }
+            (Place::Size { size, .. }, b'\n') if size == 0 => Place::Trailer { empty: true },
+            // The line's end behind the chunk is counted as part of it.
+            (Place::Size { size, .. }, b'\n') => Place::Body { left: size.saturating_add(2), chunked: true },
+            (Place::Size { size, extended: false }, byte) if byte.is_ascii_hexdigit() => {
+                let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
+                Place::Size { size: size.saturating_mul(16).saturating_add(digit), extended: false }
+            }
+            (Place::Size { size, .. }, _) => Place::Size { size, extended: true },
+            (Place::Trailer { empty: true }, b'\n') => Place::Before,
+            (Place::Trailer { .. }, b'\n') => Place::Trailer { empty: true },
+            (Place::Trailer { empty }, byte) => Place::Trailer { empty: empty && byte == b'\r' },
+            (Place::LineStart | Place::Name | Place::Rest | Place::Length | Place::Body { .. }, _) => Place::Rest,
+        };
     }
 
     fn named(&mut self) -> Place {
-        self.has_length |= self.name == b"content-length";
         self.has_coding |= self.name == b"transfer-encoding";
+        if self.name == b"content-length" {
+            self.length = Some(0);
+            return Place::Length;
+        }
         Place::Rest
+    }
+
+    /// Where a length is said twice, hyper lets the request through only if it is the same.
+    fn digit(&mut self, byte: u8) -> Place {
+        let known = self.length.unwrap_or_default();
+        self.length = Some(known.saturating_mul(10).saturating_add(u64::from(byte - b'0')));
+        Place::Length
     }
 
     fn next_line(&mut self) -> Place {
         self.name.clear();
         Place::LineStart
+    }
+
+    fn end_head(&mut self) -> Place {
+        self.name.clear();
+        self.count += 1;
+        let (length, chunked) = (self.length.take(), std::mem::take(&mut self.has_coding));
+        if chunked { Place::Size { size: 0, extended: false } } else { behind(length.unwrap_or_default(), false) }
+    }
+}
+
+/// What follows with so many bytes to go.
+fn behind(left: u64, chunked: bool) -> Place {
+    match (left, chunked) {
+        (0, true) => Place::Size { size: 0, extended: false },
+        (0, false) => Place::Before,
+        (left, chunked) => Place::Body { left, chunked },
     }
 }
 
@@ -69,23 +130,43 @@ impl Head {
 mod tests {
     use super::*;
 
+    const BOTH: &str = "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    fn check(text: &str, expected: Option<usize>) {
+        assert_eq!(Heads::default().read(text.as_bytes()), expected, "{text:?}");
+        let mut in_pieces = Heads::default();
+        let found = text.bytes().find_map(|byte| in_pieces.read(&[byte]));
+        assert_eq!(found, expected, "{text:?} byte by byte");
+    }
+
     #[test]
     fn a_length_with_a_coding_is_ambiguous_in_whatever_order_case_and_pieces() {
         for (head, expected) in [
-            ("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", true),
-            ("\r\nPOST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nhost: a\r\nCONTENT-LENGTH: 1\r\n\r\n", true),
-            ("POST / HTTP/1.1\ntransfer-encoding: chunked\ncontent-length: 1\n\n", true),
-            ("POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\n", false),
-            ("POST / HTTP/1.1\r\nx-content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", false),
-            ("POST / HTTP/1.1\r\ncontent-length-x: 1\r\ntransfer-encoding: chunked\r\n\r\n", false),
-            ("POST / HTTP/1.1\r\nx: content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", false),
-            ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\ncontent-length: 1\r\n\r\n", false),
-            ("POST content-length:1 HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n", false),
+            (BOTH, Some(0)),
+            ("\r\nPOST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nhost: a\r\nCONTENT-LENGTH: 1\r\n\r\n", Some(0)),
+            ("POST / HTTP/1.1\ntransfer-encoding: chunked\ncontent-length: 1\n\n", Some(0)),
+            ("POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\n", None),
+            ("POST / HTTP/1.1\r\nx-content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", None),
+            ("POST / HTTP/1.1\r\ncontent-length-x: 1\r\ntransfer-encoding: chunked\r\n\r\n", None),
+            ("POST / HTTP/1.1\r\nx: content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", None),
+            ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\ncontent-length: 1\r\n\r\n", None),
+            ("POST content-length:1 HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n", None),
         ] {
-            assert_eq!(Head::default().read(head.as_bytes()), expected, "{head:?}");
-            let mut in_pieces = Head::default();
-            let last = head.bytes().map(|byte| in_pieces.read(&[byte])).last();
-            assert_eq!(last, Some(expected), "{head:?} byte by byte");
+            check(head, expected);
         }
+    }
+
+    #[test]
+    fn a_head_behind_a_body_is_seen_and_a_body_is_no_head() {
+        let plain = "POST / HTTP/1.1\r\ncontent-length: 6\r\n\r\nab\r\n\r\n";
+        let chunked = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2;x=1\r\n\r\n\r\nA\r\n0123456789\r\n0\r\nx: y\r\n\r\n";
+        let bodiless = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        for before in [plain, chunked, bodiless] {
+            check(&format!("{before}{BOTH}"), Some(1));
+            check(&format!("{before}{before}{BOTH}"), Some(2));
+        }
+        check(&format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n{BOTH}", BOTH.len()), None);
+        let quoted = format!("{:x}\r\n{BOTH}\r\n0\r\n\r\n", BOTH.len());
+        check(&format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{quoted}"), None);
     }
 }

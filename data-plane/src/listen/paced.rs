@@ -9,12 +9,13 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bytes::{Buf as _, Bytes};
 use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
@@ -22,8 +23,8 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::head::Head;
-use crate::{errors, options::Limits};
+use super::{head::Heads, refusal};
+use crate::{errors::unread, options::Limits};
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -32,28 +33,38 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const LINGER: Duration = Duration::from_secs(2);
 
 /// The requests under way on a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Requests {
     count: AtomicUsize,
     idle: AtomicWaker,
-    /// The head that was just read can be understood in two ways.
-    ambiguous: AtomicBool,
+    /// How many there were so far.
+    begun: AtomicUsize,
+    /// The first one whose head can be understood in two ways, counted from 0; the greatest number = none yet.
+    ambiguous: AtomicUsize,
 }
 
 /// One request under way.
 #[derive(Debug)]
 pub(super) struct UnderWay(Arc<Requests>);
 
+impl Default for Requests {
+    fn default() -> Self {
+        let (count, begun, ambiguous) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        Self { count, idle: AtomicWaker::new(), begun, ambiguous }
+    }
+}
+
 impl Requests {
     /// One more.
     pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+        self.begun.fetch_add(1, Ordering::AcqRel);
         self.count.fetch_add(1, Ordering::AcqRel);
         UnderWay(Arc::clone(self))
     }
 
-    /// Whether the head of the request that begins can be understood in two ways.
+    /// Whether the head of the request that began last can be understood in two ways.
     pub(super) fn is_ambiguous(&self) -> bool {
-        self.ambiguous.load(Ordering::Acquire)
+        self.begun.load(Ordering::Acquire) > self.ambiguous.load(Ordering::Acquire)
     }
 }
 
@@ -117,13 +128,15 @@ pub(super) struct Paced<IO> {
     alarm: Pin<Box<Sleep>>,
     /// Bytes of a request's head have come.
     begun: bool,
-    head: Head,
+    heads: Heads,
     protocol: Protocol,
     /// The client has said that nothing more will come.
     ended: bool,
     lingering: bool,
     /// Rings when the client has not taken what was written for too long.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// What is left to be written in place of hyper's own refusal.
+    instead: Option<Bytes>,
 }
 
 /// Which HTTP it is, as far as is known.
@@ -158,11 +171,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             waiting: Waiting::Head,
             alarm: Box::pin(sleep(limits.header_time)),
             begun: false,
-            head: Head::default(),
+            heads: Heads::default(),
             protocol: Protocol::Unknown(0),
             ended: false,
             lingering: false,
             stalled: None,
+            instead: None,
         }
     }
 
@@ -184,7 +198,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             self.wait(Waiting::Busy);
         } else if self.waiting == Waiting::Busy {
             self.begun = false;
-            self.head = Head::default();
             self.wait(Waiting::Idle);
         }
     }
@@ -205,8 +218,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
         if self.waiting == Waiting::Idle && !bytes.is_empty() {
             self.wait(Waiting::Head);
         }
-        if self.waiting == Waiting::Head && self.head.read(bytes) {
-            self.requests.ambiguous.store(true, Ordering::Release);
+        if let Some(number) = self.heads.read(bytes) {
+            self.requests.ambiguous.fetch_min(number, Ordering::AcqRel);
         }
     }
 
@@ -214,7 +227,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
     fn give_up(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.waiting == Waiting::Head && self.begun && self.protocol != Protocol::Http2 {
             // Whoever does not take even this much at once will not get it.
-            let _ = Pin::new(&mut self.io).poll_write(cx, &errors::header_timeout())?;
+            let _ = Pin::new(&mut self.io).poll_write(cx, &unread::too_slow())?;
             let _ = Pin::new(&mut self.io).poll_flush(cx)?;
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -231,6 +244,34 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
         let limit = self.limits.stall_time;
         ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Where hyper refuses, in these bytes, a head that it could not read.
+    fn refusal_in(&mut self, bytes: &[u8]) -> Option<usize> {
+        if self.instead.is_some() {
+            return Some(0);
+        }
+        if self.protocol == Protocol::Http2 || self.requests.count.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        let (at, ours) = refusal::find(bytes)?;
+        if at == 0 {
+            self.instead = Some(ours);
+        }
+        Some(at)
+    }
+
+    /// Writes our own words; as far as hyper knows, its own were.
+    fn poll_instead(&mut self, cx: &mut Context<'_>, theirs: usize) -> Poll<io::Result<usize>> {
+        while let Some(left) = self.instead.as_mut().filter(|left| !left.is_empty()) {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, left))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            left.advance(written);
+        }
+        self.instead = None;
+        Poll::Ready(Ok(theirs))
     }
 
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -273,7 +314,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
+        let written = match this.refusal_in(bytes) {
+            Some(0) => this.poll_instead(cx, bytes.len()),
+            Some(at) => Pin::new(&mut this.io).poll_write(cx, bytes.get(..at).unwrap_or(bytes)),
+            None => Pin::new(&mut this.io).poll_write(cx, bytes),
+        };
         this.poll_patience(cx, written)
     }
 
@@ -283,6 +328,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let filled = || slices.iter().filter(|slice| !slice.is_empty());
+        if let (Some(first), Some(last)) = (filled().next(), filled().next_back())
+            && this.refusal_in(last).is_some()
+        {
+            return Pin::new(this).poll_write(cx, first);
+        }
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
         this.poll_patience(cx, written)
     }

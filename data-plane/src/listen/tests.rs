@@ -183,7 +183,34 @@ async fn what_is_too_large_or_malformed_is_told_so_and_closed() {
         let shown: String = request.chars().take(120).collect();
         assert_eq!(answer.get(9..12), Some(expected), "{shown:?} was answered {answer:?}");
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{shown:?} was answered {answer:?}");
+        assert!(
+            answer.contains("\r\nx-request-id: ") && answer.contains("\"code\":\""),
+            "{shown:?} was answered {answer:?}"
+        );
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_behind_an_answer_is_told_so_too() {
+    let served = Served::with(Limits::default()).await;
+    let answers = served.answers([HEALTHZ, HEALTHZ, "GET /healthz HTTP/1.1\r\nhost : a\r\n\r\n"].concat()).await;
+    let statuses: Vec<_> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["200", "200", "400"], "{answers}");
+    assert_eq!(answers.matches("x-request-id: ").count(), 3, "{answers}");
+    assert!(answers.ends_with('}'), "{answers}");
+}
+
+#[tokio::test]
+async fn a_length_with_a_coding_is_refused_behind_a_body_too_and_only_there() {
+    let upstream = Upstream::play([then(stream_of(&["first"]), Step::Send(b"0\r\n\r\n".to_vec()))]).await;
+    let served = Served::behind(Draft::default().route(upstream.address, false).door(Limits::default())).await;
+    let first = "POST /there HTTP/1.1\r\nhost: gateway\r\ncontent-length: 3\r\n\r\nabc";
+    let both =
+        "POST /there HTTP/1.1\r\nhost: gateway\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    let answers = served.answers([first, both].concat()).await;
+    upstream.has_seen(1).await;
+    assert!(answers.starts_with("HTTP/1.1 200 ") && answers.contains("first"), "{answers}");
+    assert!(answers.contains("HTTP/1.1 400 ") && answers.contains("malformed_request"), "{answers}");
 }
 
 #[tokio::test]
