@@ -15,6 +15,7 @@ use crate::{
     admit::Slots,
     announce::Announcer,
     cache::{self, Cache},
+    discovery,
     drain::Connections,
     health::Prober,
     http::Door,
@@ -136,6 +137,7 @@ impl App {
         let tasks = TaskTracker::new();
         tasks.spawn(upkeep(Arc::clone(&door), ended.clone()));
         tasks.spawn(ended.clone().run_until_cancelled_owned(announce(Arc::clone(&door.live), announcer)));
+        tasks.spawn(discovery::run(Arc::clone(&door.live), ended.clone()));
         let following = tasks.spawn(replica.run(ended.clone()));
         let accepting = tasks.spawn(listener.accept(Arc::clone(&door), closing.clone()));
         let outcome = tokio::select! {

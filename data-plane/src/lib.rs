@@ -10,6 +10,7 @@ pub mod cache;
 mod cors;
 mod credentials;
 mod destination;
+mod discovery;
 mod docs;
 mod drain;
 mod ejection;

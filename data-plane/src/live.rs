@@ -1,10 +1,13 @@
 //! The configuration that requests are answered from: one pointer, swapped as a whole. It never knows where a snapshot came from
 //! or how it was made.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arc_swap::ArcSwapOption;
-use signalbox_routing::{Position, Runtime};
+use signalbox_routing::{Id, Position, Runtime};
 use tokio::sync::watch;
 
 use crate::upstream::Upstreams;
@@ -35,6 +38,8 @@ pub enum ConfigSource {
 #[derive(Debug)]
 pub struct Live {
     current: ArcSwapOption<Snapshot>,
+    /// Held by whoever makes the next snapshot of the one in force.
+    making: Mutex<()>,
     serving: watch::Sender<Option<Position>>,
     /// Snapshots that requests under way may still hold. Kept so that none of them is taken apart by the request that ends last.
     retired: Mutex<Vec<Arc<Snapshot>>>,
@@ -44,7 +49,12 @@ impl Live {
     /// Nothing to serve yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { current: ArcSwapOption::empty(), serving: watch::Sender::new(None), retired: Mutex::default() }
+        Self {
+            current: ArcSwapOption::empty(),
+            making: Mutex::default(),
+            serving: watch::Sender::new(None),
+            retired: Mutex::default(),
+        }
     }
 
     /// The snapshot in force; `None` = not ready yet.
@@ -53,12 +63,22 @@ impl Live {
         self.current.load_full()
     }
 
-    /// Puts a snapshot in force for every request that starts from now on. Old ones are taken apart on the caller's thread.
-    pub fn publish(&self, snapshot: Snapshot) {
-        let position = snapshot.position.clone();
-        let retired = self.current.swap(Some(Arc::new(snapshot)));
-        self.serving.send_replace(Some(position));
-        self.retire(retired);
+    /// Waits for whoever is making a snapshot, and then blocks whoever wants to make another, so that nobody's work is lost.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        Turn { live: self, _making: self.making.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// Lays what providers were found to have over the snapshot in force, which stays the same revision. Belongs on a blocking thread.
+    pub(crate) fn lay_over(&self, found: &BTreeMap<Id, Arc<[Arc<str>]>>) {
+        let turn = self.turn();
+        let Some(previous) = turn.previous() else { return };
+        let Snapshot { position, runtime, upstreams, source } = &*previous;
+        turn.publish(Snapshot {
+            position: position.clone(),
+            runtime: runtime.discovered(found),
+            upstreams: upstreams.clone(),
+            source: *source,
+        });
     }
 
     /// The position in force, and each that follows; `None` = not ready yet.
@@ -79,6 +99,32 @@ impl Live {
         // Taking a large snapshot apart takes a while, and nobody needs to wait for it.
         drop(retired);
         drop::<Vec<_>>(free);
+    }
+}
+
+/// The right to put the next snapshot in force.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    live: &'a Live,
+    _making: MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// What the next snapshot is made of; `None` = it is the first.
+    pub(crate) fn previous(&self) -> Option<Arc<Snapshot>> {
+        self.live.load()
+    }
+
+    /// Puts a snapshot in force for every request that starts from now on. Old ones are taken apart on the caller's thread.
+    pub(crate) fn publish(self, snapshot: Snapshot) {
+        let position = Some(snapshot.position.clone());
+        let retired = self.live.current.swap(Some(Arc::new(snapshot)));
+        self.live.serving.send_if_modified(|serving| {
+            let moved = *serving != position;
+            *serving = position;
+            moved
+        });
+        self.live.retire(retired);
     }
 }
 
@@ -112,7 +158,7 @@ mod tests {
         let serving = live.subscribe();
         assert!(live.load().is_none() && serving.borrow().is_none());
         for revision in [1, 2] {
-            live.publish(snapshot(revision));
+            live.turn().publish(snapshot(revision));
             assert_eq!(live.load().unwrap().position, snapshot(revision).position);
             assert_eq!(*serving.borrow(), Some(snapshot(revision).position));
         }
@@ -121,10 +167,10 @@ mod tests {
     #[test]
     fn the_request_that_ends_last_does_not_take_its_snapshot_apart() {
         let live = Live::new();
-        live.publish(snapshot(1));
+        live.turn().publish(snapshot(1));
         let pinned = live.load().unwrap();
         let watched: Weak<Snapshot> = Arc::downgrade(&pinned);
-        live.publish(snapshot(2));
+        live.turn().publish(snapshot(2));
         live.sweep();
         drop(pinned);
         assert!(watched.upgrade().is_some());

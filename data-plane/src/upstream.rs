@@ -45,7 +45,7 @@ pub(crate) use room::{Place, Room};
 pub(crate) use upload::Upload;
 
 /// Everything that the requests of one revision go out through.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Upstreams {
     clients: HashMap<Arc<Profile>, Client>,
     /// By profile and by the ranges that may be called.

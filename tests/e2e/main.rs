@@ -13,6 +13,7 @@ mod chat;
 mod conversation;
 mod departures;
 mod dialects;
+mod discovery;
 mod documents;
 mod errors;
 mod failover;

@@ -104,14 +104,15 @@ impl Applier {
         let mut received = lock(&self.received);
         let step = received.check(update)?;
         let position = step.target().clone();
-        let previous = self.live.load();
+        let turn = self.live.turn();
+        let previous = turn.previous();
         let runtime = previous.as_ref().map(|snapshot| snapshot.runtime.clone()).unwrap_or_default();
         let compiled = runtime.apply(step.changes());
         let (upstreams, unusable) =
             Upstreams::advance(&compiled.runtime, previous.as_ref().map(|snapshot| &snapshot.upstreams));
         received.commit(step);
         drop(previous);
-        self.live.publish(Snapshot { position: position.clone(), runtime: compiled.runtime, upstreams, source });
+        turn.publish(Snapshot { position: position.clone(), runtime: compiled.runtime, upstreams, source });
         Ok(Applied {
             position,
             findings: compiled.findings,
