@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     attempt::{Broken, Cause, Failed, Unsendable},
     auth, destination, form, framing, inbound, limits, mount,
-    openai::{self, envelope},
+    openai::{self, envelope, ids},
     path,
     reply::Reply,
 };
@@ -68,6 +68,9 @@ pub(crate) enum Error {
     /// The body is no form.
     #[error(transparent)]
     Form(#[from] form::Error),
+    /// It cannot be said who keeps what is asked for.
+    #[error(transparent)]
+    Ids(#[from] ids::Error),
     /// There is nowhere to send it.
     #[error(transparent)]
     Plan(#[from] Refusal),
@@ -114,6 +117,7 @@ impl Error {
             Self::Inbound(error) => of_inbound(error),
             Self::Envelope(error) => of_envelope(error),
             Self::Form(error) => of_form(error),
+            Self::Ids(error) => of_ids(*error),
             Self::Plan(Refusal::ModelNotFound) => {
                 let message =
                     "The model does not exist, or this key may not use it. `GET /v1/models` lists those that it may.";
@@ -244,6 +248,21 @@ fn of_form(error: &form::Error) -> Answer {
         form::Error::Late { .. } => bad_request("missing_parameter", sentence(error)).param("model").closing(),
         form::Error::Field(error) => of_envelope(error).closing(),
         form::Error::Inbound(error) => of_inbound(error),
+    }
+}
+
+fn of_ids(error: ids::Error) -> Answer {
+    match error {
+        ids::Error::Mixed => bad_request("mixed_providers", "The ids in this request belong to different providers."),
+        ids::Error::Unknown => {
+            let message = "What is asked for does not exist, or this key may not use the provider that keeps it.";
+            Answer::invalid(StatusCode::NOT_FOUND, "not_found", message)
+        }
+        ids::Error::Unnamed => {
+            let message = "Several providers could be meant. Name one with the header `x-signalbox-provider`, or use an id \
+                           as it was handed out here.";
+            bad_request("provider_required", message)
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl Exchange {
             insert_text(headers, X_SIGNALBOX_PROVIDER, provider.id.as_str());
             headers.insert(X_SIGNALBOX_ATTEMPTS, trail.attempts.into());
         }
-        if let Some(model) = &trail.model {
+        if let Some(model) = trail.model.as_ref().filter(|model| !model.is_empty()) {
             insert_text(headers, X_SIGNALBOX_MODEL, model);
         }
     }

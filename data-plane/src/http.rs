@@ -21,7 +21,7 @@ use crate::{
     live::{Live, Snapshot},
     metrics::Metrics,
     mount,
-    openai::{self, models},
+    openai::{self, kept, models},
     options::Limits,
     pages,
     path::{Path, Place},
@@ -147,6 +147,7 @@ impl Door {
             Place::Models => models::list(&asked, exchange),
             Place::Model(id) => models::get(&asked, id, exchange),
             Place::Endpoint(endpoint) => openai::complete(asked, endpoint, exchange).await,
+            Place::Kept(kept) => kept::pass(asked, kept, exchange).await,
             Place::Mount(segment, rest) => mount::pass(asked, (segment, rest), exchange).await,
             Place::Nowhere | Place::Page(_) => Err(Error::Nowhere),
         }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header::CONTENT_ENCODING, request::Parts};
-use signalbox_routing::{Endpoint, Form, Plan, Request};
+use signalbox_routing::{Endpoint, Form, Plan, Provider, Refusal, Request};
 use tokio::time::Instant;
 
 use crate::{
@@ -21,9 +21,12 @@ use crate::{
 };
 
 pub(crate) mod envelope;
+pub(crate) mod ids;
+pub(crate) mod kept;
 pub(crate) mod models;
 
 use envelope::{Envelope, UsageWish};
+use ids::Keeper;
 
 /// Why a body is not read, judged by its headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,20 +53,24 @@ pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Ex
     let caller = asked.caller(exchange)?;
     check_media(&asked.head.headers, endpoint.form())?;
     let (head, body, snapshot) = asked.body()?;
+    let mut keeper = Keeper::default();
     let Said { requested_model, stream, usage, tokens, body } = match endpoint.form() {
         Form::Multipart => Said::of_form(form::Form::open(&head.headers, body).await?),
-        Form::Json | Form::WebSocket => Said::of_json(body.collect().await?)?,
+        Form::Json | Form::WebSocket => Said::of_json(body.collect().await?, &mut keeper)?,
     };
     exchange.record.model = Some(Arc::clone(&requested_model));
     exchange.record.stream = stream;
     exchange.expect_tokens(tokens);
+    let named = kept::named(&snapshot, &caller, &keeper, &head.headers)?;
     let (plan, own_keys) = plan(&snapshot, &caller, &requested_model, endpoint)?;
+    let plan = only(plan, named.as_deref())?;
     let deadline = deadline(&head.headers, exchange.record.started);
     let request_id = exchange.record.request_id;
     let (method, query, headers) = cleaned(head);
     let keepalive = snapshot.runtime.settings().stream_keepalive;
     let call = Call {
         endpoint,
+        tag: None,
         method,
         query,
         headers,
@@ -103,6 +110,15 @@ pub(crate) fn plan(
     Ok((plan, own_keys))
 }
 
+/// The part of a plan that leads to a provider that was named.
+fn only(plan: Plan, named: Option<&Provider>) -> Result<Plan, Refusal> {
+    let Some(named) = named else { return Ok(plan) };
+    let Plan { first, rest, answer_model, attempts } = plan;
+    let mut targets = [first].into_iter().chain(rest).filter(|target| target.provider.id == named.id);
+    let first = targets.next().ok_or(Refusal::ModelNotFound)?;
+    Ok(Plan { first, rest: targets.collect(), answer_model, attempts })
+}
+
 /// What of a request's head goes on to a provider.
 fn cleaned(head: Parts) -> (Method, Option<Box<str>>, HeaderMap) {
     let Parts { method, uri, mut headers, .. } = head;
@@ -121,7 +137,8 @@ struct Said {
 }
 
 impl Said {
-    fn of_json(text: Bytes) -> Result<Self, envelope::Error> {
+    fn of_json(text: Bytes, keeper: &mut Keeper) -> Result<Self, Error> {
+        let text = keeper.take_from(text)?;
         let Envelope { model, model_span, stream, usage, max_tokens, .. } = Envelope::parse(&text)?;
         let tokens = estimate(&text, max_tokens);
         let requested_model = model.into();

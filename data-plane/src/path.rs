@@ -61,10 +61,102 @@ pub(crate) enum Place<'p> {
     Model(&'p str),
     /// An endpoint that carries a model.
     Endpoint(Endpoint),
+    /// What a provider keeps.
+    Kept(Kept<'p>),
     /// Below `/v1`, but nothing of ours.
     Nowhere,
     /// Possibly a route's: the first segment, and the rest with its leading slash.
     Mount(&'p str, &'p str),
+}
+
+/// What kind of thing a provider keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shelf {
+    /// `/v1/files`
+    Files,
+    /// `/v1/batches`
+    Batches,
+    /// `/v1/responses/{id}`
+    Responses,
+}
+
+/// Something that a provider keeps, or all of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept<'p> {
+    /// What kind of thing it is.
+    pub(crate) shelf: Shelf,
+    /// Its id, still escaped; `None` = all of them.
+    pub(crate) id: Option<&'p str>,
+    /// What of it is asked for, with a leading slash; empty = it itself.
+    part: &'static str,
+    pattern: &'static str,
+    allow: &'static str,
+}
+
+/// What can be asked of each shelf: a part of what is kept there, where that is, and for which methods.
+const PARTS: [(Shelf, &str, &str, &str); 6] = [
+    (Shelf::Files, "", "/files/{file}", "GET, HEAD, DELETE"),
+    (Shelf::Files, "/content", "/files/{file}/content", "GET, HEAD"),
+    (Shelf::Batches, "", "/batches/{batch}", "GET, HEAD"),
+    (Shelf::Batches, "/cancel", "/batches/{batch}/cancel", "POST"),
+    (Shelf::Responses, "", "/responses/{response}", "GET, HEAD, DELETE"),
+    (Shelf::Responses, "/cancel", "/responses/{response}/cancel", "POST"),
+];
+
+/// The items of a response's input, which nobody else has.
+const INPUT_ITEMS: (Shelf, &str, &str, &str) =
+    (Shelf::Responses, "/input_items", "/responses/{response}/input_items", "GET, HEAD");
+
+impl Shelf {
+    const ALL: [Self; 3] = [Self::Files, Self::Batches, Self::Responses];
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Files => "/files",
+            Self::Batches => "/batches",
+            Self::Responses => "/responses",
+        }
+    }
+}
+
+impl<'p> Kept<'p> {
+    fn at(path: &'p str) -> Option<Self> {
+        let shelf = Shelf::ALL.into_iter().find(|shelf| strip_segments(path, shelf.path()).is_some())?;
+        let rest = strip_segments(path, shelf.path())?;
+        if rest.is_empty() {
+            // A response is made at an endpoint, and never listed.
+            let lists = shelf != Shelf::Responses;
+            let all = Self { shelf, id: None, part: "", pattern: shelf.path(), allow: "GET, HEAD, POST" };
+            return lists.then_some(all);
+        }
+        let rest = rest.strip_prefix('/')?;
+        let (id, part) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let parts = PARTS.iter().chain([&INPUT_ITEMS]);
+        let (_, part, pattern, allow) =
+            parts.copied().find(|(of, known, ..)| *of == shelf && *known == part).filter(|_| !id.is_empty())?;
+        Some(Self { shelf, id: Some(id), part, pattern, allow })
+    }
+
+    /// Which methods there are, as `Allow` lists them.
+    pub(crate) const fn allow(self) -> &'static str {
+        self.allow
+    }
+
+    /// It as a path pattern.
+    pub(crate) const fn pattern(self) -> &'static str {
+        self.pattern
+    }
+
+    /// Where it is below a provider's root, if it is called so there.
+    pub(crate) fn path(self, id: Option<&str>) -> String {
+        let (slash, id) = id.map_or(("", ""), |id| ("/", id));
+        format!("{}{slash}{id}{}", self.shelf.path(), self.part)
+    }
+
+    /// Whether a list that it answers with is one of things that are kept, too.
+    pub(crate) fn is_list_of_its_own(self) -> bool {
+        self.part != INPUT_ITEMS.1
+    }
 }
 
 impl<'a> Path<'a> {
@@ -133,7 +225,8 @@ fn in_api(path: &str) -> Place<'_> {
         }
         None => {}
     }
-    Endpoint::from_path(path).map_or(Place::Nowhere, Place::Endpoint)
+    let kept = || Kept::at(path).map_or(Place::Nowhere, Place::Kept);
+    Endpoint::from_path(path).map_or_else(kept, Place::Endpoint)
 }
 
 fn mount(path: &str) -> Place<'_> {
@@ -258,6 +351,36 @@ mod tests {
             assert_eq!(place(path, ""), expected, "{path}");
             assert_eq!(place(path, "/api/llm"), expected, "{path}, left out");
             assert_eq!(place(&format!("/api/llm{path}"), "/api/llm"), expected, "{path}, below the base path");
+        }
+    }
+
+    #[test]
+    fn what_providers_keep_has_its_places() {
+        for (path, id, pattern, allow) in [
+            ("/v1/files", None, "/files", "GET, HEAD, POST"),
+            ("/v1/files/file-1~a", Some("file-1~a"), "/files/{file}", "GET, HEAD, DELETE"),
+            ("/v1/files/a%2fb:c%7ea", Some("a%2Fb:c~a"), "/files/{file}", "GET, HEAD, DELETE"),
+            ("/v1/files/f/content", Some("f"), "/files/{file}/content", "GET, HEAD"),
+            ("/v1/batches", None, "/batches", "GET, HEAD, POST"),
+            ("/v1/batches/b", Some("b"), "/batches/{batch}", "GET, HEAD"),
+            ("/v1/batches/b/cancel", Some("b"), "/batches/{batch}/cancel", "POST"),
+            ("/v1/responses/r", Some("r"), "/responses/{response}", "GET, HEAD, DELETE"),
+            ("/v1/responses/r/cancel", Some("r"), "/responses/{response}/cancel", "POST"),
+            ("/v1/responses/r/input_items", Some("r"), "/responses/{response}/input_items", "GET, HEAD"),
+        ] {
+            let parsed = Path::parse(path).unwrap();
+            let Place::Kept(kept) = parsed.place("") else { panic!("{path} is another place") };
+            assert_eq!((kept.id, kept.pattern(), kept.allow()), (id, pattern, allow), "{path}");
+        }
+        for path in [
+            "/v1/files/",
+            "/v1/files/f/cancel",
+            "/v1/files/a/b/content",
+            "/v1/batches/b/",
+            "/v1/filesx",
+            "/v1/responses/",
+        ] {
+            assert_eq!(place(path, ""), "Nowhere", "{path}");
         }
     }
 

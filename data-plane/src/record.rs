@@ -45,6 +45,8 @@ pub(crate) enum Operation {
     Model,
     /// An endpoint that carries a model.
     Endpoint(Endpoint),
+    /// What a provider keeps, by where it is.
+    Kept(&'static str),
     /// A route.
     Route(Arc<Route>),
 }
@@ -57,6 +59,7 @@ impl Operation {
             Place::Models => Self::Models,
             Place::Model(_) => Self::Model,
             Place::Endpoint(endpoint) => Self::Endpoint(endpoint),
+            Place::Kept(kept) => Self::Kept(kept.pattern()),
             Place::Nowhere | Place::Mount(..) => Self::Unknown,
         }
     }
@@ -68,6 +71,7 @@ impl Operation {
             Self::Models => "/models",
             Self::Model => "/models/{model}",
             Self::Endpoint(endpoint) => endpoint.path(),
+            Self::Kept(pattern) => pattern,
             Self::Route(_) => "/{route}",
         }
     }

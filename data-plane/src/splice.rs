@@ -6,8 +6,10 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 mod rewriter;
+mod tagger;
 
 pub(crate) use rewriter::{Changes, Rewriter};
+pub(crate) use tagger::{Tag, Tagger};
 
 /// Text to be written in place of a span, which may be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,6 +18,7 @@ mod documents;
 mod errors;
 mod failover;
 mod hostile;
+mod kept;
 mod keys;
 mod limits;
 mod models;

@@ -124,7 +124,10 @@ impl Once<'_> {
     /// Only what is JSON is looked into.
     fn plain(&self, body: Option<Body>, changes: Option<Changes>) -> Plain {
         let mask = self.lease.as_ref().map(|lease| lease.mask().clone()).unwrap_or_default();
-        Plain::new(body, self.deadline(), changes.map(Rewriter::new), mask)
+        // Only JSON comes with changes, and ids are in nothing else.
+        let tag = self.call.tag.clone().filter(|_| changes.is_some());
+        let changes = changes.filter(|_| tag.is_none());
+        Plain::new(body, self.deadline(), changes.map(Rewriter::new), mask).tagged(tag)
     }
 
     /// What is compressed can be neither named otherwise nor searched for the key, and was not asked for.

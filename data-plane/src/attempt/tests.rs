@@ -147,6 +147,7 @@ pub(crate) fn chat() -> Call {
     let text = Bytes::from_static(br#"{"messages":[],"model":"asked","x":[1, 2.50]}"#);
     Call {
         endpoint: Endpoint::ChatCompletions,
+        tag: None,
         method: Method::POST,
         query: None,
         headers: HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]),

@@ -8,13 +8,15 @@ use signalbox_routing::{Endpoint, Id};
 use tokio::time::Instant;
 
 use super::{Key, Payload};
-use crate::{openai::envelope::UsageWish, record::RequestId};
+use crate::{openai::envelope::UsageWish, record::RequestId, splice::Tag};
 
 /// A request as it may go to any of its targets.
 #[derive(Debug)]
 pub(crate) struct Call {
     /// What is asked for.
     pub(crate) endpoint: Endpoint,
+    /// What the answer's ids are told with, where it names what its provider keeps; `None` = it is a model's.
+    pub(crate) tag: Option<Tag>,
     /// The method, as the client sent it.
     pub(crate) method: Method,
     /// The query without its question mark, and without keys.

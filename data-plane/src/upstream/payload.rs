@@ -34,6 +34,10 @@ pub(crate) enum Payload {
         /// What is still on its way; `None` = the form is held whole.
         rest: Option<Upload>,
     },
+    /// What names no model, held whole.
+    Held(Bytes),
+    /// What names no model and goes out as it comes.
+    Upload(Upload),
 }
 
 impl Payload {
@@ -41,15 +45,16 @@ impl Payload {
     pub(super) fn json(&self) -> Option<&Bytes> {
         match self {
             Self::Json { text, .. } => Some(text),
-            Self::Form { .. } => None,
+            Self::Form { .. } | Self::Held(_) | Self::Upload(_) => None,
         }
     }
 
     /// What of it can go out only once; `None` = nothing.
     pub(crate) fn upload(&self) -> Option<&Upload> {
         match self {
-            Self::Json { .. } => None,
+            Self::Json { .. } | Self::Held(_) => None,
             Self::Form { rest, .. } => rest.as_ref(),
+            Self::Upload(upload) => Some(upload),
         }
     }
 
@@ -79,6 +84,8 @@ impl Payload {
                     None => reqwest::Body::wrap(beginning),
                 }
             }
+            Self::Held(body) => body.clone().into(),
+            Self::Upload(upload) => reqwest::Body::wrap(upload.after(Parts::new(Vec::new()))),
         }
     }
 }

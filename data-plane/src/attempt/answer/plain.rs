@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Broken;
 use crate::{
     redact::{Mask, Masking},
-    splice::Rewriter,
+    splice::{Rewriter, Tag, Tagger},
     upstream::Transport,
     usage::Usage,
 };
@@ -27,6 +27,7 @@ pub(in crate::attempt) struct Plain {
     body: Option<Body>,
     total: Pin<Box<Sleep>>,
     rewriter: Option<Rewriter>,
+    tagger: Option<Tagger>,
     masking: Masking,
     /// What can go out.
     ready: VecDeque<Bytes>,
@@ -41,16 +42,24 @@ impl Plain {
         mask: Mask,
     ) -> Self {
         let total = Box::pin(sleep_until(deadline));
-        Self { body, total, rewriter, masking: Masking::new(mask), ready: VecDeque::new() }
+        Self { body, total, rewriter, tagger: None, masking: Masking::new(mask), ready: VecDeque::new() }
+    }
+
+    /// It with its ids told so.
+    pub(in crate::attempt) fn tagged(self, tag: Option<Tag>) -> Self {
+        Self { tagger: tag.map(Tagger::new), ..self }
     }
 
     /// Takes what comes next, or what was read before.
     pub(in crate::attempt) fn push(&mut self, data: Bytes) {
-        match &mut self.rewriter {
-            Some(rewriter) => {
+        match (&mut self.rewriter, &mut self.tagger) {
+            (_, Some(tagger)) => {
+                tagger.push(data, |piece| self.masking.push(piece, |piece| self.ready.push_back(piece)));
+            }
+            (Some(rewriter), None) => {
                 rewriter.push(data, |piece| self.masking.push(piece, |piece| self.ready.push_back(piece)));
             }
-            None => self.masking.push(data, |piece| self.ready.push_back(piece)),
+            (None, None) => self.masking.push(data, |piece| self.ready.push_back(piece)),
         }
     }
 
@@ -89,7 +98,7 @@ impl Plain {
     /// What is said otherwise may be of another length; a mask never is.
     pub(super) fn size_hint(&self) -> SizeHint {
         let left = self.body.as_ref().map_or(Some(0), |body| body.size_hint().exact());
-        let left = left.filter(|_| self.rewriter.as_ref().is_none_or(Rewriter::keeps_length));
+        let left = left.filter(|_| self.rewriter.as_ref().is_none_or(Rewriter::keeps_length) && self.tagger.is_none());
         left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + self.pending()))
     }
 
