@@ -14,6 +14,7 @@ mod commit;
 mod converse;
 mod course;
 mod failed;
+mod limited;
 mod once;
 mod outcome;
 mod source;

@@ -32,7 +32,9 @@ pub(crate) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-aft
 pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The same, as Azure's clients send it.
 pub(crate) const API_KEY: HeaderName = HeaderName::from_static("api-key");
-/// How long the OpenAI SDKs wait for a byte, in seconds.
+/// How long OpenAI's SDK for Node waits for an answer, in seconds.
+pub(crate) const X_STAINLESS_TIMEOUT: HeaderName = HeaderName::from_static("x-stainless-timeout");
+/// How long OpenAI's SDK for Python waits for a byte, in seconds.
 pub(crate) const X_STAINLESS_READ_TIMEOUT: HeaderName = HeaderName::from_static("x-stainless-read-timeout");
 
 /// Meaningful for one connection only (RFC 9110, section 7.6.1, and what older peers send).

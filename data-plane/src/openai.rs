@@ -13,7 +13,7 @@ use crate::{
     errors::Error,
     exchange::Exchange,
     form,
-    headers::{self, X_STAINLESS_READ_TIMEOUT},
+    headers::{self, X_STAINLESS_READ_TIMEOUT, X_STAINLESS_TIMEOUT},
     http::Asked,
     live::Snapshot,
     reply::{self, Reply},
@@ -168,8 +168,11 @@ fn check_media(headers: &HeaderMap, form: Form) -> Result<(), Media> {
 
 /// When the client stops waiting, as the OpenAI SDKs say.
 fn deadline(headers: &HeaderMap, started: Instant) -> Option<Instant> {
-    let seconds: f64 = headers.get(X_STAINLESS_READ_TIMEOUT)?.to_str().ok()?.parse().ok()?;
-    started.checked_add(Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())?)
+    let told = [X_STAINLESS_READ_TIMEOUT, X_STAINLESS_TIMEOUT].into_iter().filter_map(|name| {
+        let seconds: f64 = headers.get(name)?.to_str().ok()?.parse().ok()?;
+        Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())
+    });
+    started.checked_add(told.min()?)
 }
 
 #[cfg(test)]
@@ -217,9 +220,11 @@ mod tests {
             ("1e300", None),
             ("soon", None),
         ] {
-            let headers = HeaderMap::from_iter([(X_STAINLESS_READ_TIMEOUT, HeaderValue::from_static(value))]);
             let expected = expected.map(|seconds| started + Duration::from_secs_f64(seconds));
-            assert_eq!(deadline(&headers, started), expected, "{value}");
+            for name in [X_STAINLESS_READ_TIMEOUT, X_STAINLESS_TIMEOUT] {
+                let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
+                assert_eq!(deadline(&headers, started), expected, "{value}");
+            }
         }
     }
 }

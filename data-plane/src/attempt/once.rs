@@ -55,7 +55,7 @@ impl Once<'_> {
             Verdict::Retry if is_final && status.is_client_error() => self.pass(self.bounded(response)?).await,
             Verdict::Retry => Err(again_later(status, response.headers())),
             Verdict::Refused => Err(self.refused(status)),
-            Verdict::Limited => Err(self.limited(response.headers())),
+            Verdict::Limited => Err(self.limited(response).await),
             Verdict::Fail => Err(Cause::Status(status).then(Next::Nothing)),
         };
         let won = outcome.map_err(|loss| self.in_full(loss))?;
@@ -141,14 +141,7 @@ impl Once<'_> {
         Cause::CredentialsExhausted { status: Some(status) }.then(self.past_the_credential())
     }
 
-    fn limited(&self, headers: &HeaderMap) -> Loss {
-        let wait = retry_after(headers, SystemTime::now());
-        let now = Instant::now();
-        let thaw = self.lease.as_ref().map(|lease| lease.limited(now, wait)).or(wait.map(|wait| now + wait));
-        Cause::RateLimited.then(self.past_the_credential()).until(thaw)
-    }
-
-    fn past_the_credential(&self) -> Next {
+    pub(super) fn past_the_credential(&self) -> Next {
         if self.lease.is_some() { Next::OtherCredential } else { Next::OtherTarget }
     }
 }

@@ -1,12 +1,13 @@
 //! The models that a caller may use, as OpenAI lists them.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use http::Method;
 use serde::Serialize;
-use signalbox_routing::{Caller, ClientKey, Model, Refusal};
+use signalbox_routing::{Caller, Model, Refusal};
 
 use crate::{
+    auth,
     errors::Error,
     exchange::Exchange,
     http::Asked,
@@ -42,8 +43,8 @@ impl<'a> From<&'a Model> for Entry<'a> {
 /// # Errors
 /// Where the method is another, or a key is asked for and not accepted.
 pub(crate) fn list(asked: &Asked, exchange: &mut Exchange) -> Result<Reply, Error> {
-    let key = identify(asked, exchange)?;
-    let models = asked.snapshot.runtime.models(caller(key.as_deref()));
+    let caller = identify(asked, exchange)?;
+    let models = asked.snapshot.runtime.models(listed_for(caller.as_ref()));
     Ok(reply::json(&List { object: "list", data: models.iter().map(Entry::from).collect() }))
 }
 
@@ -52,25 +53,26 @@ pub(crate) fn list(asked: &Asked, exchange: &mut Exchange) -> Result<Reply, Erro
 /// # Errors
 /// As [`list`], and where there is no such model for this key.
 pub(crate) fn get(asked: &Asked, id: &str, exchange: &mut Exchange) -> Result<Reply, Error> {
-    let key = identify(asked, exchange)?;
+    let caller = identify(asked, exchange)?;
     let id: Cow<'_, str> = path::decode(id).ok_or(Refusal::ModelNotFound)?;
-    let model = asked.snapshot.runtime.model(caller(key.as_deref()), &id).ok_or(Refusal::ModelNotFound)?;
+    let model = asked.snapshot.runtime.model(listed_for(caller.as_ref()), &id).ok_or(Refusal::ModelNotFound)?;
     Ok(reply::json(&Entry::from(&model)))
 }
 
 /// Whom the models are listed for: everybody, where nobody in particular is good enough.
-fn caller(key: Option<&ClientKey>) -> Caller<'_> {
-    key.map_or(Caller::Operator, Caller::Key)
+fn listed_for(caller: Option<&auth::Caller>) -> Caller<'_> {
+    caller.map_or(Caller::Operator, auth::Caller::planned)
 }
 
 /// Who asks; `None` = nobody in particular, which is good enough where Settings say so.
-fn identify(asked: &Asked, exchange: &mut Exchange) -> Result<Option<Arc<ClientKey>>, Error> {
+fn identify(asked: &Asked, exchange: &mut Exchange) -> Result<Option<auth::Caller>, Error> {
     if asked.head.method != Method::GET && asked.head.method != Method::HEAD {
         return Err(Error::Method { allow: "GET, HEAD" });
     }
-    match asked.caller(exchange).and_then(|caller| Ok(caller.known()?.clone())) {
-        Ok(key) => Ok(Some(key)),
-        Err(_) if asked.snapshot.runtime.settings().keyless_models => Ok(None),
+    let keyless = asked.snapshot.runtime.settings().keyless_models;
+    match asked.caller(exchange) {
+        Ok(caller) => Ok(Some(caller).filter(|caller| !keyless || caller.key().is_some())),
+        Err(_) if keyless => Ok(None),
         Err(refused) => Err(refused),
     }
 }
