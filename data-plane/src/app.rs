@@ -23,6 +23,7 @@ use crate::{
     live::Live,
     metrics::Metrics,
     options::{CacheOptions, Drain, Options},
+    reload::Reloader,
     sync::{ControlPlane, Replica, Vitals},
 };
 
@@ -106,6 +107,7 @@ impl App {
             connections: Connections::default(),
             vitals: vitals.clone(),
             prober: Prober::default(),
+            reloader: Reloader::default(),
             limits,
             meters: Arc::default(),
         };

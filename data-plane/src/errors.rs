@@ -15,7 +15,7 @@ use crate::{
     attempt::{Broken, Cause, Failed, Unsendable},
     auth, destination, form, framing, inbound, limits, mount,
     openai::{self, envelope, ids},
-    path,
+    path, reload,
     reply::Reply,
 };
 
@@ -83,6 +83,9 @@ pub(crate) enum Error {
     /// A route's target did not answer.
     #[error(transparent)]
     Mount(#[from] mount::Error),
+    /// The configuration was not read again.
+    #[error(transparent)]
+    Reload(#[from] reload::Error),
     /// No configuration is held yet.
     #[error("no configuration is held yet")]
     NotReady,
@@ -126,6 +129,7 @@ impl Error {
             Self::Attempt(failed) => of_attempt(failed),
             Self::Destination(error) => of_destination(error),
             Self::Mount(error) => of_mount(error),
+            Self::Reload(error) => of_reload(error),
             Self::NotReady => {
                 unavailable("gateway_not_ready", "The gateway has no configuration yet. Try again once it has.")
             }
@@ -337,6 +341,27 @@ fn of_mount(error: &mount::Error) -> Answer {
         mount::Error::Unreachable(_) => upstream_error("The route's target was not reached, or broke off its answer."),
         mount::Error::Upgrade => upstream_error("The route's target changed the protocol without being asked."),
         mount::Error::TimedOut { .. } => timed_out("The route's target took too long to answer."),
+    }
+}
+
+fn of_reload(error: &reload::Error) -> Answer {
+    match error {
+        reload::Error::TooSoon { after } => {
+            let message = "The configuration was asked for a moment ago. Ask again later.";
+            let answer = Answer::invalid(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
+            answer.kind("requests").after(*after)
+        }
+        reload::Error::NotConnected => {
+            unavailable("control_plane_unavailable", "The control plane is not connected: what is in force stays.")
+        }
+        reload::Error::Unanswered => unavailable(
+            "control_plane_unavailable",
+            "The control plane has not answered in time: what is in force stays.",
+        ),
+        reload::Error::Refused { reason } => {
+            let message = format!("The configuration's file is refused, and what is in force stays: {reason}");
+            bad_request("invalid_configuration", message)
+        }
     }
 }
 

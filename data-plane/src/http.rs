@@ -1,7 +1,7 @@
 //! The door: every request comes in here and every answer leaves here. It names and records them and turns errors into answers;
 //! what they mean is decided behind it.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use http::{Request, Response, Version, header::CONNECTION, request::Parts};
@@ -26,6 +26,7 @@ use crate::{
     pages,
     path::{Path, Place},
     record::{Operation, RequestId},
+    reload::{self, Reloader},
     reply::Reply,
     sync::Vitals,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Asked {
     pub(crate) pace: Pace,
     /// What keys with limits have used.
     pub(crate) meters: Arc<Meters>,
+    /// Where its connection comes from.
+    pub(crate) peer: IpAddr,
 }
 
 impl Asked {
@@ -84,6 +87,8 @@ pub(crate) struct Door {
     pub(crate) vitals: Vitals,
     /// What is known of the upstreams' health.
     pub(crate) prober: Prober,
+    /// When the configuration's file was last asked for.
+    pub(crate) reloader: Reloader,
     /// What requests are held to.
     pub(crate) limits: Limits,
     /// What keys with limits have used.
@@ -96,21 +101,21 @@ impl Door {
         snapshot.is_some() && !self.vitals.draining.is_cancelled()
     }
 
-    /// Answers a request, whatever it is.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<RequestBody>) -> Response<Carried> {
+    /// Answers a request, whatever it is, that came over a connection from `peer`.
+    pub(crate) async fn answer_to(self: Arc<Self>, peer: IpAddr, request: Request<RequestBody>) -> Response<Carried> {
         let request_id = RequestId::new();
         let version = request.version();
         let span = tracing::info_span!("request", request.id = %request_id);
-        let mut response = Box::pin(self.record(request_id, request)).instrument(span).await;
+        let mut response = Box::pin(self.record(request_id, peer, request)).instrument(span).await;
         if version == Version::HTTP_2 {
             response.headers_mut().remove(CONNECTION);
         }
         response
     }
 
-    async fn record(&self, request_id: RequestId, request: Request<RequestBody>) -> Response<Carried> {
+    async fn record(&self, request_id: RequestId, peer: IpAddr, request: Request<RequestBody>) -> Response<Carried> {
         let mut exchange = Exchange::open(request_id, request.method().clone(), Arc::clone(&self.metrics));
-        let answered = AssertUnwindSafe(self.dispatch(request, &mut exchange)).catch_unwind().await;
+        let answered = AssertUnwindSafe(self.dispatch(peer, request, &mut exchange)).catch_unwind().await;
         match answered.unwrap_or(Err(Error::Panicked)) {
             Ok(reply) => exchange.carry(reply),
             Err(error) => exchange.refuse(&error),
@@ -118,7 +123,12 @@ impl Door {
     }
 
     /// The router. It loads the snapshot, once: a request keeps the one that it started with.
-    async fn dispatch(&self, request: Request<RequestBody>, exchange: &mut Exchange) -> Result<Reply, Error> {
+    async fn dispatch(
+        &self,
+        peer: IpAddr,
+        request: Request<RequestBody>,
+        exchange: &mut Exchange,
+    ) -> Result<Reply, Error> {
         framing::check(&request, &self.limits)?;
         let snapshot = self.live.load();
         let (head, body) = request.into_parts();
@@ -142,10 +152,12 @@ impl Door {
         exchange.record.revision = Some(snapshot.position.revision);
         exchange.record.logged = snapshot.runtime.settings().request_log;
         exchange.hold(self.slots.admit().ok_or(Error::Full)?);
-        let asked = Asked { head, body, snapshot, pace: self.limits.pace(), meters: Arc::clone(&self.meters) };
+        let meters = Arc::clone(&self.meters);
+        let asked = Asked { head, body, snapshot, pace: self.limits.pace(), meters, peer };
         match place {
             Place::Models => models::list(&asked, exchange),
             Place::Model(id) => models::get(&asked, id, exchange),
+            Place::Reload => reload::ask(self, &asked, exchange).await,
             Place::Endpoint(endpoint) => openai::complete(asked, endpoint, exchange).await,
             Place::Kept(kept) => kept::pass(asked, kept, exchange).await,
             Place::Mount(segment, rest) => mount::pass(asked, (segment, rest), exchange).await,

@@ -35,6 +35,7 @@ pub mod readiness;
 mod received;
 mod record;
 mod redact;
+mod reload;
 mod reply;
 mod silence;
 mod splice;

@@ -1,7 +1,13 @@
 //! The bound listener: accepts connections up to a limit, and carries each with its clocks and limits until it ends or is told
 //! to. It never looks into a request.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{Request, Version};
 use http_body::Body as _;
@@ -106,7 +112,7 @@ impl Listener {
         // At the limit nothing is accepted: the system's queue holds those who wait.
         while let Some(Ok(permit)) = closing.run_until_cancelled(Arc::clone(&self.free).acquire_owned()).await {
             match closing.run_until_cancelled(self.socket.accept()).await {
-                Some(Ok((stream, _))) => self.carrier.spawn(stream, Arc::clone(&door), permit),
+                Some(Ok((stream, peer))) => self.carrier.spawn((stream, peer.ip()), Arc::clone(&door), permit),
                 Some(Err(error)) if concerns_one_connection(&error) => {}
                 Some(Err(error)) => {
                     tracing::warn!(%error, pause_ms = ACCEPT_PAUSE.as_millis(), "cannot accept connections");
@@ -139,7 +145,7 @@ impl std::fmt::Debug for Carrier {
 }
 
 impl Carrier {
-    fn spawn(&self, stream: TcpStream, door: Arc<Door>, permit: OwnedSemaphorePermit) {
+    fn spawn(&self, stream: (TcpStream, IpAddr), door: Arc<Door>, permit: OwnedSemaphorePermit) {
         let carrier = self.clone();
         let connections = door.connections.clone();
         connections.spawn(|winding_down| async move {
@@ -148,20 +154,20 @@ impl Carrier {
         });
     }
 
-    async fn open(self, stream: TcpStream, door: Arc<Door>, winding_down: CancellationToken) {
+    async fn open(self, (stream, peer): (TcpStream, IpAddr), door: Arc<Door>, winding_down: CancellationToken) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection lost before it began");
             return;
         }
-        let Some(tls) = &self.tls else { return self.carry(stream, door, winding_down).await };
+        let Some(tls) = &self.tls else { return self.carry((stream, peer), door, winding_down).await };
         match timeout(self.limits.header_time, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.carry(stream, door, winding_down).await,
+            Ok(Ok(stream)) => self.carry((stream, peer), door, winding_down).await,
             Ok(Err(error)) => tracing::debug!(%error, "tls handshake failed"),
             Err(_) => tracing::debug!("tls handshake took too long"),
         }
     }
 
-    async fn carry<IO>(&self, io: IO, door: Arc<Door>, winding_down: CancellationToken)
+    async fn carry<IO>(&self, (io, peer): (IO, IpAddr), door: Arc<Door>, winding_down: CancellationToken)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -175,7 +181,7 @@ impl Carrier {
                 request.extensions_mut().insert(Ambiguous);
             }
             let multiplexed = request.version() == Version::HTTP_2;
-            let answering = Arc::clone(&door).answer(request);
+            let answering = Arc::clone(&door).answer_to(peer, request);
             async move {
                 let body_of = |body| match under_way.until_end_of(body) {
                     body if multiplexed && !body.is_end_stream() => Either::Left(Watched::new(body, stall_time)),

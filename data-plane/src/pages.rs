@@ -79,7 +79,7 @@ pub(crate) async fn show(
 }
 
 fn about(base_path: &str) -> Reply {
-    let api = Endpoint::ALL.iter().map(|endpoint| endpoint.path()).chain(["/models", "/models/{model}"]);
+    let api = Endpoint::ALL.iter().map(|endpoint| endpoint.path()).chain(["/models", "/models/{model}", "/reload"]);
     let pages = ["/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"].into_iter();
     reply::json(&About {
         message: "Signalbox, an OpenAI-compatible gateway",

@@ -59,6 +59,8 @@ pub(crate) enum Place<'p> {
     Models,
     /// `/v1/models/{id}`, the id still escaped.
     Model(&'p str),
+    /// `/v1/reload`
+    Reload,
     /// An endpoint that carries a model.
     Endpoint(Endpoint),
     /// What a provider keeps.
@@ -216,6 +218,9 @@ fn split_scheme(raw: &str) -> Option<(&str, &str)> {
 }
 
 fn in_api(path: &str) -> Place<'_> {
+    if path == "/reload" {
+        return Place::Reload;
+    }
     match path.strip_prefix("/models") {
         Some("") => return Place::Models,
         Some(rest) => {
@@ -330,6 +335,8 @@ mod tests {
             ("/openapi.json", "Page(OpenApi)"),
             ("/docsx", r#"Mount("docsx", "")"#),
             ("/v1/models", "Models"),
+            ("/v1/reload", "Reload"),
+            ("/v1/reload/", "Nowhere"),
             ("/v1/models/openai/gpt-4o", r#"Model("openai/gpt-4o")"#),
             ("/v1/models/openai%2fgpt:4o", r#"Model("openai%2Fgpt:4o")"#),
             ("/v1/chat/completions", "Endpoint(ChatCompletions)"),

@@ -43,6 +43,8 @@ pub(crate) enum Operation {
     Models,
     /// One model.
     Model,
+    /// That the configuration's file be read.
+    Reload,
     /// An endpoint that carries a model.
     Endpoint(Endpoint),
     /// What a provider keeps, by where it is.
@@ -58,6 +60,7 @@ impl Operation {
             Place::Page(_) => Self::Own,
             Place::Models => Self::Models,
             Place::Model(_) => Self::Model,
+            Place::Reload => Self::Reload,
             Place::Endpoint(endpoint) => Self::Endpoint(endpoint),
             Place::Kept(kept) => Self::Kept(kept.pattern()),
             Place::Nowhere | Place::Mount(..) => Self::Unknown,
@@ -70,6 +73,7 @@ impl Operation {
             Self::Own | Self::Unknown => "",
             Self::Models => "/models",
             Self::Model => "/models/{model}",
+            Self::Reload => "/reload",
             Self::Endpoint(endpoint) => endpoint.path(),
             Self::Kept(pattern) => pattern,
             Self::Route(_) => "/{route}",

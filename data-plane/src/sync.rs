@@ -24,6 +24,7 @@ mod apply;
 mod assembly;
 mod connect;
 mod keep;
+mod reload;
 mod report;
 mod retry;
 mod session;
@@ -32,6 +33,8 @@ mod tests;
 
 use apply::Applier;
 pub use connect::ControlPlane;
+pub use reload::Reloads;
+pub(crate) use reload::{Outcome as ReloadOutcome, Reloaded};
 use retry::Retry;
 use session::{Ended, Session};
 
@@ -56,6 +59,8 @@ pub struct Vitals {
     pub in_flight: Arc<AtomicU32>,
     /// Whether a control plane has welcomed this replica and the stream still stands.
     pub connected: Arc<AtomicBool>,
+    /// Where the control plane is asked to read its file again.
+    pub reloads: Arc<Reloads>,
 }
 
 /// Every clock of this room.

@@ -20,9 +20,10 @@ const ABOUT: &str = "An OpenAI-compatible gateway. A model is named `provider/mo
     configuration (`x-signalbox-revision`). Errors are OpenAI's, below `/v1/messages` Anthropic's.";
 
 /// Below the API's root, besides the endpoints that carry a model.
-const API: [(Method, &str, &str); 2] = [
+const API: [(Method, &str, &str); 3] = [
     (Method::GET, "/models", "The models that the key may use"),
     (Method::GET, "/models/{model}", "One model; its id may hold slashes, written as they are or as `%2F`"),
+    (Method::POST, "/reload", "Has the file that is the configuration's source read at once; no key from this machine; at most once in 5 s"),
 ];
 
 /// The gateway's own pages, which need no key.

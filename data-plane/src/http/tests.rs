@@ -1,6 +1,9 @@
 //! The door with everything behind it, without a network in front: what clients are told, what upstreams see, what is counted.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -25,6 +28,13 @@ mod pages;
 mod requests;
 
 pub(crate) const KEY: &str = "sb_test";
+impl Door {
+    /// Answers somebody on this machine.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<RequestBody>) -> Response<Carried> {
+        self.answer_to(Ipv4Addr::LOCALHOST.into(), request).await
+    }
+}
+
 const HELLO: &str = r#"{"model":"m","choices":[]}"#;
 
 /// A configuration being written.
@@ -105,6 +115,7 @@ pub(crate) fn unconfigured(limits: Limits) -> Arc<Door> {
         connections: Connections::default(),
         vitals,
         prober: Prober::default(),
+        reloader: Reloader::default(),
         limits,
         meters: Arc::default(),
     })

@@ -24,6 +24,7 @@ use super::{
     assembly::{Finished, Inbox, Violation},
     connect::{self, Unconnected},
     jitter,
+    reload::Asking,
     report::{self, Refusal},
     retry::Retry,
 };
@@ -47,6 +48,9 @@ pub(super) struct Session {
     applying: Option<Applying>,
     /// The source of configuration that the control plane was told of last.
     told: Option<ConfigSource>,
+    /// Who waits for the answer to the last question, and its id.
+    asking: Option<(String, Asking)>,
+    questions: u64,
 }
 
 /// An update that is being brought into force. There is at most one.
@@ -91,7 +95,15 @@ impl Session {
         let (requests, waiting) = mpsc::channel(MAX_REQUESTS);
         send(&requests, watch_request::Message::Hello(hello))?;
         let responses = connect::watch(to, waiting, timing).await?;
-        Ok(Self { requests, responses, inbox: Inbox::default(), applying: None, told: None })
+        Ok(Self {
+            requests,
+            responses,
+            inbox: Inbox::default(),
+            applying: None,
+            told: None,
+            asking: None,
+            questions: 0,
+        })
     }
 
     /// Follows the stream to its end.
@@ -128,6 +140,7 @@ impl Session {
                     let live = Arc::clone(&replica.live);
                     spawn_blocking(move || live.sweep());
                 }
+                asking = replica.vitals.reloads.next() => self.ask(asking)?,
                 () = replica.vitals.draining.cancelled(), if !told_draining => {
                     told_draining = true;
                     self.report(replica)?;
@@ -189,7 +202,11 @@ impl Session {
                 let after = drain.reconnect_after.and_then(|after| after.try_into().ok());
                 return Err(Ended::Drained(after.unwrap_or_default()));
             }
-            Some(Message::Reloaded(_)) => {}
+            Some(Message::Reloaded(reloaded)) => {
+                let answered = self.asking.take_if(|(id, _)| *id == reloaded.request_id);
+                // Whoever asked may have gone.
+                answered.map(|(_, asking)| asking.send(reloaded));
+            }
             Some(Message::Welcome(_)) => return Err(Violation::Message.into()),
             // A newer control plane says what this build has no word for.
             None => {}
@@ -201,6 +218,15 @@ impl Session {
         log(result);
         send(&self.requests, report::ack(id, result, replica.applier.position()))?;
         if self.told == replica.applier.source() { Ok(()) } else { self.report(replica) }
+    }
+
+    /// Asks that the file be read. A question that was not answered yet is given up for this one.
+    fn ask(&mut self, asking: Asking) -> Result<(), Ended> {
+        self.questions += 1;
+        let request_id = self.questions.to_string();
+        send(&self.requests, watch_request::Message::Reload(sync::Reload { request_id: request_id.clone() }))?;
+        self.asking = Some((request_id, asking));
+        Ok(())
     }
 
     fn report(&mut self, replica: &Replica) -> Result<(), Ended> {
