@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use signalbox_proto::admin::v1::{
     client_key_service_client::ClientKeyServiceClient, config_service_client::ConfigServiceClient,
     credential_service_client::CredentialServiceClient, provider_service_client::ProviderServiceClient,
+    settings_service_client::SettingsServiceClient,
 };
 use tonic::{
     Code, Request, Response, Status,
@@ -110,6 +111,12 @@ impl Admin {
     #[must_use]
     pub fn credentials(&self) -> CredentialServiceClient<Service> {
         CredentialServiceClient::new(self.0.clone())
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> SettingsServiceClient<Service> {
+        SettingsServiceClient::new(self.0.clone())
     }
 
     /// Client keys.

@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 use secrecy::SecretString;
-use signalbox_control_plane::files;
+use signalbox_control_plane::{files, import::Format, source};
 use signalbox_logs::Logs;
 
 /// Signalbox: an OpenAI-compatible gateway in two planes.
@@ -29,6 +29,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run the whole gateway in this process, and print how to use it
     Up(Up),
+    /// Take over the configuration of another gateway, in one revision, and say what became of it
+    Import(Import),
     /// Run only the demo upstream, a local provider that echoes, embeds and fails on request
     Demo(Demo),
     /// Ask a gateway or a demo upstream whether it is ready: exit with 0 if it is, 1 if not
@@ -41,9 +43,9 @@ pub struct Up {
     /// Folder with everything that is kept; made if it is not there
     #[arg(long, env = "SIGNALBOX_DATA_DIR", value_name = "DIR", default_value = "./signalbox-data")]
     pub data_dir: PathBuf,
-    /// Where clients connect
-    #[arg(long, env = "SIGNALBOX_LISTEN", value_name = "[ADDRESS:]PORT", default_value = "8080", value_parser = address)]
-    pub listen: SocketAddr,
+    /// Where clients connect [default: as --config-file says, else 8080]
+    #[arg(long, env = "SIGNALBOX_LISTEN", value_name = "[ADDRESS:]PORT", value_parser = address)]
+    pub listen: Option<SocketAddr>,
     /// Where operators connect
     #[arg(long, env = "SIGNALBOX_ADMIN_LISTEN", value_name = "[ADDRESS:]PORT", default_value = "9090", value_parser = address)]
     pub admin_listen: SocketAddr,
@@ -53,9 +55,54 @@ pub struct Up {
     /// The file with the key that stored secrets are sealed under, or SIGNALBOX_MASTER_KEY [default: master.key in the data folder, made if missing]
     #[arg(long, env = "SIGNALBOX_MASTER_KEY_FILE", value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub source: source::Flags,
     /// Leave out the built-in demo provider
     #[arg(long, env = "SIGNALBOX_NO_DEMO", value_parser = FalseyValueParser::new())]
     pub no_demo: bool,
+}
+
+/// The flags of `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Whose configuration it is: leaflet, aggregator, redirector, router or pool
+    #[arg(value_parser = foreign)]
+    pub format: Format,
+    /// The file that it is in
+    #[arg(required_unless_present = "from_env", conflicts_with = "from_env")]
+    pub file: Option<PathBuf>,
+    /// Take the variables of this process instead of a file: leaflet and pool only
+    #[arg(long)]
+    pub from_env: bool,
+    /// Change nothing, and say what would be changed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Who asks, and whom.
+    #[command(flatten)]
+    pub operator: Operator,
+}
+
+/// How a control plane is reached.
+#[derive(Debug, Args)]
+pub struct Operator {
+    /// Where operators connect
+    #[arg(long, env = "SIGNALBOX_ADDR", value_name = "[ADDRESS:]PORT", default_value = "9090", value_parser = address)]
+    pub address: SocketAddr,
+    /// The file with the admin token, or SIGNALBOX_TOKEN [default: admin-token in the data folder]
+    #[arg(long, env = "SIGNALBOX_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Where the control plane of this machine keeps its files
+    #[arg(long, env = "SIGNALBOX_DATA_DIR", value_name = "DIR", default_value = "./signalbox-data")]
+    pub data_dir: PathBuf,
+}
+
+/// The variable that may hold the admin token itself.
+pub const TOKEN_VARIABLE: &str = "SIGNALBOX_TOKEN";
+
+/// Reads whose configuration is imported.
+fn foreign(text: &str) -> Result<Format, String> {
+    let known = Format::FOREIGN.into_iter().find(|format| format.as_str() == text);
+    known.ok_or_else(|| format!("one of {} is known", Format::FOREIGN.map(Format::as_str).join(", ")))
 }
 
 /// The variable that may hold the master key itself.
@@ -163,9 +210,9 @@ mod tests {
 
     #[test]
     fn a_bare_port_means_loopback() {
-        assert_eq!(up(&["--listen", "0"]).listen, "127.0.0.1:0".parse().unwrap());
-        assert_eq!(up(&["--listen", "0.0.0.0:80"]).listen, "0.0.0.0:80".parse().unwrap());
-        assert_eq!(up(&["--listen", "[::1]:80"]).listen, "[::1]:80".parse().unwrap());
+        assert_eq!(up(&["--listen", "0"]).listen, Some("127.0.0.1:0".parse().unwrap()));
+        assert_eq!(up(&["--listen", "0.0.0.0:80"]).listen, Some("0.0.0.0:80".parse().unwrap()));
+        assert_eq!(up(&["--listen", "[::1]:80"]).listen, Some("[::1]:80".parse().unwrap()));
         for wrong in ["", "65536", "localhost", "1.2.3.4", "host:80", "-1"] {
             let argument = format!("--listen={wrong}");
             assert!(Arguments::try_parse_from(["signalbox", "up", &argument]).is_err(), "{wrong}");

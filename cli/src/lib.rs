@@ -4,5 +4,6 @@ pub mod accounts;
 pub mod admin;
 pub mod arguments;
 pub mod demo;
+pub mod import;
 pub mod signals;
 pub mod up;

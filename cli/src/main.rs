@@ -7,17 +7,18 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use signalbox::{
     accounts,
     arguments::{
-        Arguments, Command, Demo as DemoArguments, InvalidSecret, MASTER_KEY_VARIABLE, Up as UpArguments, secret,
+        Arguments, Command, Demo as DemoArguments, Import as ImportArguments, InvalidSecret, MASTER_KEY_VARIABLE,
+        Up as UpArguments, secret,
     },
     demo::Demo,
-    signals,
+    import, signals,
     up::{self, Block, Up},
 };
-use signalbox_control_plane::files;
+use signalbox_control_plane::{files, import::Format};
 use signalbox_data_plane::readiness;
 use signalbox_logs::Level;
 use tokio::net::TcpListener;
@@ -35,6 +36,7 @@ async fn main() -> ExitCode {
     let level = logs.start::<Arguments>();
     let done = match command {
         Command::Up(arguments) => Box::pin(run_up(arguments, level)).await,
+        Command::Import(arguments) => run_import(&arguments).await,
         Command::Demo(arguments) => run_demo(arguments).await,
         Command::Healthcheck(arguments) => readiness::check(&arguments.url).await.map_err(Into::into),
     };
@@ -55,6 +57,7 @@ async fn run_up(arguments: UpArguments, level: Level) -> anyhow::Result<()> {
         admin_listen: arguments.admin_listen,
         sync_listen: arguments.sync_listen,
         master_key: secret(MASTER_KEY_VARIABLE, arguments.master_key_file.as_deref())?,
+        source: arguments.source.options(),
         demo: !arguments.no_demo,
         log_level: Some(level),
         accounts: accounts::find(|name| env::var(name).ok()),
@@ -63,6 +66,15 @@ async fn run_up(arguments: UpArguments, level: Level) -> anyhow::Result<()> {
     // In one write, so that a script that waits for a line of it finds all of it.
     io::stdout().write_all(Block(up.summary()).to_string().as_bytes())?;
     Ok(up.run(stop).await?)
+}
+
+async fn run_import(arguments: &ImportArguments) -> anyhow::Result<()> {
+    if arguments.from_env && !matches!(arguments.format, Format::Leaflet | Format::Pool) {
+        let message = "--from-env is for leaflet and pool: the others have a file";
+        Arguments::command().error(ErrorKind::ArgumentConflict, message).exit();
+    }
+    let report = Box::pin(import::run(arguments)).await?;
+    Ok(io::stdout().write_all(report.to_string().as_bytes())?)
 }
 
 async fn run_demo(arguments: DemoArguments) -> anyhow::Result<()> {
@@ -81,6 +93,7 @@ async fn run_demo(arguments: DemoArguments) -> anyhow::Result<()> {
 /// Whether trying again with the same options is of no use.
 fn is_configuration(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(up::Error::is_configuration)
+        || error.downcast_ref().is_some_and(import::Error::is_configuration)
         || error.is::<files::Error>()
         || error.is::<InvalidSecret>()
 }

@@ -1,13 +1,18 @@
 //! The whole system in one process, as far apart as in several: a control plane on SQLite, a data plane joined to it by the watch stream
 //! on loopback, and the demo upstream. It says what is run and configured, and knows nothing of how.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use http::uri::InvalidUri;
 use secrecy::{ExposeSecret as _, SecretString};
 use signalbox_control_plane::{
     app as control_plane,
     files::{DATABASE, DataDir},
+    source,
 };
 use signalbox_data_plane::{
     self as data_plane, CacheOptions, Drain, Limits,
@@ -31,7 +36,7 @@ mod planes;
 mod secrets;
 mod wanted;
 
-pub use block::{Block, Summary};
+pub use block::{Block, Mount, Summary};
 use configure::{Configured, Goal};
 use planes::Planes;
 use secrets::Secrets;
@@ -39,19 +44,24 @@ use secrets::Secrets;
 /// How long the data plane may take to serve the configuration.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Where clients connect, where nobody says otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
 /// What `up` is told.
 #[derive(Debug)]
 pub struct Options {
     /// The folder with everything that is kept; made if it is not there.
     pub data_dir: PathBuf,
-    /// Where clients connect; port 0 = any that is free, here and below.
-    pub listen: SocketAddr,
+    /// Where clients connect; port 0 = any that is free, here and below. `None` = where the configuration's file says, else [`LISTEN`].
+    pub listen: Option<SocketAddr>,
     /// Where operators connect.
     pub admin_listen: SocketAddr,
     /// Where data planes join.
     pub sync_listen: SocketAddr,
     /// The key that stored secrets are sealed under, as text; `None` = the one in the data folder, made where there is none.
     pub master_key: Option<SecretString>,
+    /// The file that the configuration comes from, besides what is brought about here.
+    pub source: Option<source::Options>,
     /// Whether the demo upstream is there.
     pub demo: bool,
     /// Accounts that become providers.
@@ -124,8 +134,13 @@ impl Up {
     pub async fn start(options: Options) -> Result<Self, Error> {
         let dir = DataDir::open(&options.data_dir).map_err(secrets::Error::from)?;
         let secrets = Secrets::open(&dir)?;
+        let had_database = dir.join(DATABASE).exists();
         let control_plane = control_plane(&options, &dir, &secrets).await?;
-        let data_plane = data_plane(&options, &dir, &secrets, control_plane.sync_addr()).await?;
+        let imported = control_plane.imported();
+        let listen = options.listen.or_else(|| imported?.listen).unwrap_or(LISTEN);
+        let routes = imported.map(|imported| imported.config.routes.iter().map(Mount::of).collect());
+        let to = Towards { listen, sync: control_plane.sync_addr(), log_level: options.log_level.clone() };
+        let data_plane = data_plane(to, &dir, &secrets).await?;
         let mut summary = Summary {
             gateway: data_plane.local_addr(),
             admin: control_plane.admin_addr(),
@@ -135,8 +150,9 @@ impl Up {
             data_dir: options.data_dir.clone(),
             database: dir.join(DATABASE),
             demo: options.demo,
+            routes: routes.unwrap_or_default(),
         };
-        let is_new = control_plane.ledger().state().position.revision == Revision::FIRST;
+        let is_new = !had_database || control_plane.ledger().state().position.revision == Revision::FIRST;
         let mut planes = Planes::run(control_plane, data_plane);
 
         let admin = Admin::new(summary.admin, &secrets.admin_token).map_err(configure::Error::from)?;
@@ -170,6 +186,13 @@ impl Up {
     }
 }
 
+/// Where a data plane listens, where it joins, and how much it logs.
+struct Towards {
+    listen: SocketAddr,
+    sync: SocketAddr,
+    log_level: Option<Level>,
+}
+
 async fn control_plane(options: &Options, dir: &DataDir, secrets: &Secrets) -> Result<control_plane::App, Error> {
     let options = control_plane::Options {
         database: dir.join(DATABASE),
@@ -179,19 +202,16 @@ async fn control_plane(options: &Options, dir: &DataDir, secrets: &Secrets) -> R
         admin_token: secrets.admin_token.clone(),
         join_token: secrets.join_token.clone(),
         master_key: secrets::master_key(dir, options.master_key.as_ref())?,
+        source: options.source.clone(),
         auto_migrate: true,
     };
     Ok(control_plane::App::build(options).await?)
 }
 
-async fn data_plane(
-    options: &Options,
-    dir: &DataDir,
-    secrets: &Secrets,
-    sync: SocketAddr,
-) -> Result<data_plane::App, Error> {
+async fn data_plane(to: Towards, dir: &DataDir, secrets: &Secrets) -> Result<data_plane::App, Error> {
+    let Towards { listen, sync, log_level } = to;
     let options = data_plane::Options {
-        listen: options.listen,
+        listen,
         tls: None,
         control_plane: format!("http://{sync}").parse()?,
         sync_ca: None,
@@ -201,7 +221,7 @@ async fn data_plane(
         limits: Limits::default(),
         // No load balancer has to notice that it stops.
         drain: Drain { delay: Duration::ZERO, ..Drain::default() },
-        log_level: options.log_level.clone(),
+        log_level,
     };
     Ok(data_plane::App::build(options).await?)
 }

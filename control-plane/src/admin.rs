@@ -38,6 +38,8 @@ mod verbs;
 #[cfg(test)]
 mod tests;
 
+pub use apply::InvalidDocument;
+pub(crate) use apply::Whole;
 pub(crate) use auth::Auth;
 use replica::Fleet;
 use verbs::Verbs;

@@ -3,11 +3,11 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
-use futures_util::TryFutureExt as _;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     net::TcpListener,
-    task::JoinError,
+    task::{JoinError, JoinHandle},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -16,11 +16,13 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     admin::{self, Auth},
-    ledger::{self, Ledger, OpenError, Writer},
+    import::Import,
+    ledger::{self, Ledger, OpenError},
     migrate,
     replicas::Replicas,
     seal::{self, MasterKey},
-    sync::{ConfigSync, KEEP_ALIVE},
+    source::{self, Source},
+    sync::{ConfigSync, Followed, KEEP_ALIVE},
     tls::{self, SyncTls},
 };
 
@@ -53,6 +55,8 @@ pub struct Options {
     pub join_token: SecretString,
     /// What stored secrets are sealed under.
     pub master_key: MasterKey,
+    /// The file that the configuration comes from; `None` = from operators only.
+    pub source: Option<source::Options>,
     /// Whether pending migrations of an existing database are run; a new database is always made.
     pub auto_migrate: bool,
 }
@@ -101,6 +105,9 @@ pub enum BuildError {
     /// The configuration cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The file that the configuration comes from cannot be used.
+    #[error(transparent)]
+    Source(#[from] source::Error),
 }
 
 impl BuildError {
@@ -108,6 +115,7 @@ impl BuildError {
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         match self {
+            Self::Source(error) => error.is_configuration(),
             Self::SyncWithoutTls { .. } | Self::EmptyToken { .. } | Self::Tls(_) => true,
             Self::Open(error) => matches!(
                 error,
@@ -144,7 +152,8 @@ pub struct App {
     admin_token: SecretString,
     join_token: SecretString,
     ledger: Ledger,
-    writer: Writer,
+    writing: JoinHandle<()>,
+    source: Option<Source>,
 }
 
 #[derive(Debug)]
@@ -167,6 +176,7 @@ impl App {
             admin_token,
             join_token,
             master_key,
+            source,
             auto_migrate,
         } = options;
         require_token(&admin_token, "the admin token", "--admin-token-file")?;
@@ -176,11 +186,20 @@ impl App {
             None if sync_listen.ip().is_loopback() => server(),
             None => return Err(BuildError::SyncWithoutTls { address: sync_listen }),
         };
+        let mut source = match source {
+            Some(source) => Some(Source::open(source).await?),
+            None => None,
+        };
         let admin = bind(admin_listen, "--admin-listen").await?;
         let sync = bind(sync_listen, "--sync-listen").await?;
         let auto_migrate = auto_migrate || !database.exists();
         let (ledger, writer) = Ledger::open(ledger::Options { database, master_key, auto_migrate }).await?;
-        Ok(Self { admin, sync, sync_server, admin_token, join_token, ledger, writer })
+        // It ends with the last handle on the ledger.
+        let writing = tokio::spawn(writer.run());
+        if let Some(source) = &mut source {
+            source.begin(&ledger).await?;
+        }
+        Ok(Self { admin, sync, sync_server, admin_token, join_token, ledger, writing, source })
     }
 
     /// Where operators connect.
@@ -201,21 +220,29 @@ impl App {
         &self.ledger
     }
 
+    /// What the file says that the configuration comes from; `None` = there is none.
+    #[must_use]
+    pub fn imported(&self) -> Option<&Import> {
+        self.source.as_ref().map(Source::import)
+    }
+
     /// Serves until `stop`, then lets what is under way finish, for [`DRAIN`] at most.
     ///
     /// # Errors
     /// [`RunError`] where it cannot go on.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let Self { admin, sync, mut sync_server, admin_token, join_token, ledger, writer } = self;
+        let Self { admin, sync, mut sync_server, admin_token, join_token, ledger, mut writing, source } = self;
         // Whatever ends this function ends the streams too, and with them the last handles on the ledger.
         let stop = stop.child_token();
         let _stopped = stop.clone().drop_guard();
-        let mut writing = tokio::spawn(writer.run());
         let health = HealthReporter::new();
         // Held until the servers have ended: with the last handle the writer ends too, and that is to mean that it failed.
         let in_use = ledger.clone();
         let replicas = Replicas::default();
-        let watch = ConfigSync::new(ledger.subscribe(), &join_token, replicas.clone(), stop.clone());
+        let reloads = source.as_ref().map(Source::reloads).unwrap_or_default();
+        let followed = Followed { head: ledger.subscribe(), reloads };
+        let watch = ConfigSync::new(followed, &join_token, replicas.clone(), stop.clone());
+        let following = follow(source, ledger.clone(), stop.clone());
         let routes = admin::routes(ledger, replicas, health.clone());
         let servers = async {
             let admin = server()
@@ -226,7 +253,7 @@ impl App {
                 .add_service(watch.service())
                 .serve_with_incoming_shutdown(sync.incoming(), stop.cancelled());
             let lost = |port| move |source| RunError::Port { port, source };
-            tokio::try_join!(admin.map_err(lost("admin")), sync.map_err(lost("sync")))?;
+            tokio::try_join!(admin.map_err(lost("admin")), sync.map_err(lost("sync")), following.map(Ok))?;
             watch.ended().await;
             Ok(())
         };
@@ -246,6 +273,13 @@ impl App {
                 Ok(())
             }
         }
+    }
+}
+
+/// Follows the file that is the source, if there is one.
+async fn follow(source: Option<Source>, ledger: Ledger, stop: CancellationToken) {
+    if let Some(source) = source {
+        source.run(ledger, stop).await;
     }
 }
 

@@ -15,6 +15,7 @@ use signalbox_control_plane::{
     files::{self, ADMIN_TOKEN, DATABASE, DataDir, JOIN_TOKEN, MASTER_KEY},
     key,
     seal::{InvalidMasterKey, MasterKey},
+    source,
     tls::SyncTls,
 };
 use signalbox_logs::Logs;
@@ -77,6 +78,8 @@ pub(crate) struct Serve {
     /// The file with the key that stored secrets are sealed under, or SIGNALBOX_MASTER_KEY [default: master.key in the data folder, made if missing]
     #[arg(long, value_name = "FILE", env = "SIGNALBOX_MASTER_KEY_FILE")]
     master_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    source: source::Flags,
     /// Run pending migrations of an existing database; a new one is always made
     #[arg(long, env = "SIGNALBOX_AUTO_MIGRATE")]
     auto_migrate: bool,
@@ -215,6 +218,7 @@ impl Serve {
             admin_token,
             join_token,
             master_key,
+            source: self.source.options(),
             auto_migrate: self.auto_migrate,
         };
         Ok(Prepared { options, admin_token_in })

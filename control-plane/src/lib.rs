@@ -16,6 +16,7 @@ pub mod migrate;
 pub mod replicas;
 pub mod seal;
 mod secrets;
+pub mod source;
 pub mod state;
 pub mod store;
 mod sync;

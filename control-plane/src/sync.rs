@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
-use crate::{bearer::Token, replicas::Replicas, state::State};
+use crate::{bearer::Token, replicas::Replicas, source::Reloads, state::State};
 
 mod encode;
 mod hello;
@@ -50,12 +50,21 @@ pub(crate) struct ConfigSync {
     hub: Arc<Hub>,
 }
 
+/// What replicas follow.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    /// The newest committed revision.
+    pub(crate) head: watch::Receiver<Arc<State>>,
+    /// Where the file is asked for that is the source, if there is one.
+    pub(crate) reloads: Reloads,
+}
+
 /// What all streams share.
 #[derive(Debug)]
 struct Hub {
     control_plane_id: String,
     join_token: Token,
-    head: watch::Receiver<Arc<State>>,
+    followed: Followed,
     replicas: Replicas,
     encoder: Encoder,
     full_transfers: Semaphore,
@@ -95,18 +104,18 @@ impl Default for Timing {
 }
 
 impl ConfigSync {
-    /// A service that follows `head`, for replicas that present `join_token`. Every stream ends on `stop`.
+    /// A service for replicas that present `join_token`. Every stream ends on `stop`.
     pub(crate) fn new(
-        head: watch::Receiver<Arc<State>>,
+        followed: Followed,
         join_token: &SecretString,
         replicas: Replicas,
         stop: CancellationToken,
     ) -> Self {
-        Self::with_timing(head, join_token, replicas, stop, Timing::default())
+        Self::with_timing(followed, join_token, replicas, stop, Timing::default())
     }
 
     fn with_timing(
-        head: watch::Receiver<Arc<State>>,
+        followed: Followed,
         join_token: &SecretString,
         replicas: Replicas,
         stop: CancellationToken,
@@ -115,7 +124,7 @@ impl ConfigSync {
         let hub = Hub {
             control_plane_id: Uuid::new_v4().to_string(),
             join_token: Token::new(join_token),
-            head,
+            followed,
             replicas,
             encoder: Encoder::default(),
             full_transfers: Semaphore::new(MAX_FULL_TRANSFERS),

@@ -25,10 +25,11 @@ async fn up(dir: &Path) -> Running {
     let (data_dir, accounts) = (dir.join("data"), Vec::new());
     let options = Options {
         data_dir,
-        listen: any,
+        listen: Some(any),
         admin_listen: any,
         sync_listen: any,
         master_key: None,
+        source: None,
         demo: true,
         accounts,
         log_level: None,

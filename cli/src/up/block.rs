@@ -7,6 +7,9 @@ use std::{
 };
 
 use secrecy::{ExposeSecret, SecretString};
+use signalbox_proto::admin::v1::{Route, route::Destination};
+
+use crate::import::write_table;
 
 /// Everything that whoever has started the system needs to know.
 #[derive(Debug, Clone)]
@@ -27,6 +30,37 @@ pub struct Summary {
     pub database: PathBuf,
     /// Whether the demo provider answers.
     pub demo: bool,
+    /// The routes that the configuration's file has.
+    pub routes: Vec<Mount>,
+}
+
+/// A route, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    segment: String,
+    target: String,
+    proxy: String,
+    disabled: bool,
+}
+
+impl Mount {
+    /// What is said of a route.
+    #[must_use]
+    pub fn of(route: &Route) -> Self {
+        let id = route.name.strip_prefix("routes/").unwrap_or(&route.name);
+        let target = match &route.destination {
+            Some(Destination::TargetUrl(url)) => url.clone(),
+            Some(Destination::Universal(_)) => "any public address".to_owned(),
+            None => String::new(),
+        };
+        let proxy = match &route.forward_proxy {
+            Some(proxy) if proxy.url.is_empty() => "direct".to_owned(),
+            Some(proxy) => proxy.url.clone(),
+            None => "as in the settings".to_owned(),
+        };
+        let segment = if route.segment.is_empty() { id } else { &route.segment };
+        Self { segment: segment.to_owned(), target, proxy, disabled: route.disabled }
+    }
 }
 
 /// The block as it is printed. Shows the secrets, and so is for the terminal of whoever has started the system, and for nothing else.
@@ -49,6 +83,14 @@ impl Display for Block<'_> {
         }
         row(f, "Database", database.display())?;
         row(f, "Data folder", data_dir.display())?;
+        if !self.0.routes.is_empty() {
+            writeln!(f, "\nRoutes:\n")?;
+            let row = |mount: &Mount| {
+                let state = if mount.disabled { "off" } else { "on" };
+                vec![format!("/{}", mount.segment), mount.target.clone(), mount.proxy.clone(), state.to_owned()]
+            };
+            write_table(f, &["Path", "Goes to", "Through", ""], self.0.routes.iter().map(row))?;
+        }
         writeln!(f, "\nTry it:\n")?;
         writeln!(f, "  {}\n", self.curl(client_key.unwrap_or("YOUR-CLIENT-KEY")))?;
         writeln!(f, "  {}\n", self.grpcurl(admin_token))
@@ -112,6 +154,7 @@ mod tests {
             data_dir: "data".into(),
             database: "data/control.db".into(),
             demo: true,
+            routes: Vec::new(),
         }
     }
 

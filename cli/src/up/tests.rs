@@ -22,9 +22,10 @@ fn options(dir: &Path) -> Options {
     let any = "127.0.0.1:0".parse().unwrap();
     Options {
         data_dir: dir.join("data"),
-        listen: any,
+        listen: Some(any),
         admin_listen: any,
         sync_listen: any,
+        source: None,
         demo: true,
         master_key: None,
         accounts: Vec::new(),
@@ -181,7 +182,7 @@ async fn a_taken_port_is_named_with_its_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = taken.local_addr().unwrap();
     let cases = [
-        (Options { listen: addr, ..options(root.path()) }, "--listen"),
+        (Options { listen: Some(addr), ..options(root.path()) }, "--listen"),
         (Options { admin_listen: addr, ..options(root.path()) }, "--admin-listen"),
         (Options { sync_listen: addr, ..options(root.path()) }, "--sync-listen"),
     ];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost_types::FieldMask;
 use signalbox_proto::admin::v1::{
-    ApplyConfigRequest, ApplyConfigResponse, Change, apply_config_request::Mode, change::Kind,
+    ApplyConfigRequest, ApplyConfigResponse, Change, Config, apply_config_request::Mode, change::Kind,
     config_service_server::ConfigService,
 };
 use tonic::{Request, Response, Status};
@@ -13,7 +13,10 @@ use super::{
     error::{Error, Violation},
     verbs::{Call, Verbs},
 };
-use crate::ledger::{Difference, DifferenceKind, Entry};
+use crate::{
+    ledger::{Difference, DifferenceKind, Edit, Entry, Refused},
+    state::State,
+};
 
 mod document;
 mod plan;
@@ -23,6 +26,37 @@ use plan::Plan;
 
 /// Largest document that is taken, in bytes: some 300,000 client keys.
 pub(crate) const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
+
+/// A document that is all that its owner has: whatever else carries the owner's labels goes.
+#[derive(Debug)]
+pub(crate) struct Whole(Plan);
+
+/// Why a document says nothing that could be wanted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct InvalidDocument(Vec<String>);
+
+impl Whole {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// [`InvalidDocument`] names every resource in it whose name is none, or comes twice.
+    pub(crate) fn read(config: Config, owner_labels: BTreeMap<String, String>) -> Result<Self, InvalidDocument> {
+        let Document { wanted, places: _ } = Document::read(config).map_err(|violations| {
+            let words = |violation: Violation| {
+                let field = violation.field.strip_prefix("config.").unwrap_or(&violation.field);
+                format!("`{field}`: {}", violation.description)
+            };
+            InvalidDocument(violations.into_iter().map(words).collect())
+        })?;
+        Ok(Self(Plan { wanted, owner_labels, expected_revision: 0, max_deletes: Some(u32::MAX) }))
+    }
+
+    /// The edits that bring the state to what the document says.
+    pub(crate) fn edits(self, state: &State) -> Result<Vec<Edit>, Refused> {
+        self.0.edits(state)
+    }
+}
 
 #[tonic::async_trait]
 impl ConfigService for Verbs {
@@ -41,7 +75,7 @@ impl Verbs {
             request;
         let max_deletes = prunes(mode, &owner_labels)?.then_some(max_deletes);
         let config = config.ok_or_else(|| Violation::missing("config"))?;
-        let Document { wanted, places } = Document::read(config)?;
+        let Document { wanted, places } = Document::read(config).map_err(Error::Request)?;
         let plan = Plan { wanted, owner_labels, expected_revision, max_deletes };
         let entry = Entry { comment, ..call.entry(validate_only) };
         let written = self.ledger().write(entry, move |state| plan.edits(state)).await;

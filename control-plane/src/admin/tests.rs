@@ -73,6 +73,7 @@ fn options(dir: &Path) -> Options {
         admin_token: TOKEN.into(),
         join_token: "the-join-token".into(),
         master_key: MasterKey::parse(&SecretString::from(MASTER_KEY)).unwrap(),
+        source: None,
         auto_migrate: false,
     }
 }

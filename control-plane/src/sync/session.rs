@@ -9,11 +9,12 @@ use std::{
 };
 
 use signalbox_proto::sync::v1::{
-    self as sync, WatchRequest, WatchResponse, ack::Outcome, watch_request, watch_response::Message, welcome::Resume,
+    self as sync, WatchRequest, WatchResponse, ack, reloaded::Outcome as Wire, watch_request, watch_response::Message,
+    welcome::Resume,
 };
 use signalbox_routing::{Position, SCHEMA};
 use tokio::{
-    sync::{SemaphorePermit, mpsc, watch},
+    sync::{SemaphorePermit, mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout},
 };
 use tonic::{Status, Streaming};
@@ -23,7 +24,7 @@ use super::{
     encode::{Encoded, MAX_CHUNK_BYTES},
     refusal::Refusal,
 };
-use crate::{history::Since, replicas::Membership, state::State};
+use crate::{history::Since, replicas::Membership, source::Outcome, state::State};
 
 /// Longest wait for an acknowledgement, however slow the replica has said it is.
 const MAX_PATIENCE: Duration = Duration::from_secs(600);
@@ -65,6 +66,7 @@ pub(super) struct Session {
     /// Nothing is sent on this stream: see [`Due::Held`].
     held: bool,
     awaited: Option<Awaited>,
+    asked: Option<Asked>,
     updates: u64,
     not_before: Instant,
     next_heartbeat: Instant,
@@ -76,6 +78,12 @@ struct Awaited {
     id: String,
     update: Arc<Encoded>,
     deadline: Instant,
+}
+
+/// A question that the replica has put to the source.
+struct Asked {
+    id: String,
+    answer: oneshot::Receiver<Outcome>,
 }
 
 impl From<Refusal> for Ended {
@@ -93,11 +101,12 @@ impl Session {
     ) -> Self {
         let now = Instant::now();
         Self {
-            head: hub.head.clone(),
+            head: hub.followed.head.clone(),
             have,
             answered: membership.refused.clone(),
             held: false,
             awaited: None,
+            asked: None,
             updates: 0,
             not_before: now,
             next_heartbeat: now + jitter(hub.timing.heartbeat),
@@ -133,6 +142,7 @@ impl Session {
                 },
                 changed = self.head.changed() => changed.map_err(|_| Ended::Stopping)?,
                 () = sleep_until(self.next_heartbeat) => self.heartbeat().await?,
+                (id, outcome) = answered(&mut self.asked) => self.answer(id, outcome).await?,
                 () = overdue(self.awaited.as_ref()) => return Err(Refusal::Overdue.into()),
             }
         }
@@ -259,7 +269,11 @@ impl Session {
                 self.membership.reported(&status);
                 Ok(())
             }
-            Some(watch_request::Message::Reload(_)) => Ok(()),
+            Some(watch_request::Message::Reload(sync::Reload { request_id: id })) => {
+                // A replica has one question at a time, so that the one before is answered no more.
+                self.asked = Some(Asked { id, answer: self.hub.followed.reloads.ask() });
+                Ok(())
+            }
             // A newer replica says what this build has no word for.
             None => Ok(()),
         }
@@ -273,7 +287,7 @@ impl Session {
         let held = ack.held.as_ref().map(Position::from_wire).transpose().map_err(Refusal::Acknowledgement)?;
         self.last_apply = duration(ack.decode_time) + duration(ack.apply_time);
         log(self.membership.id(), &ack, &update);
-        if ack.outcome() == Outcome::NeedFull && update.base.is_some() {
+        if ack.outcome() == ack::Outcome::NeedFull && update.base.is_some() {
             self.have = None;
         } else {
             self.have = held;
@@ -281,6 +295,17 @@ impl Session {
         }
         self.membership.acknowledged(ack, &update.target);
         Ok(())
+    }
+
+    async fn answer(&mut self, request_id: String, outcome: Outcome) -> Result<(), Ended> {
+        let (outcome, message) = match outcome {
+            Outcome::NoFile => (Wire::NoFile, String::new()),
+            Outcome::Unchanged => (Wire::Unchanged, String::new()),
+            Outcome::Applied => (Wire::Applied, String::new()),
+            Outcome::Refused(reason) => (Wire::Refused, reason),
+        };
+        let head = Some(self.head.borrow().position.to_wire());
+        self.say(Message::Reloaded(sync::Reloaded { request_id, outcome: outcome.into(), message, head })).await
     }
 
     async fn heartbeat(&mut self) -> Result<(), Ended> {
@@ -323,6 +348,17 @@ impl Session {
     }
 }
 
+/// The answer to the replica's question; never where there is none.
+async fn answered(asked: &mut Option<Asked>) -> (String, Outcome) {
+    let Some(Asked { answer, .. }) = asked else { return future::pending().await };
+    let answer = answer.await;
+    match (asked.take(), answer) {
+        (Some(Asked { id, .. }), Ok(outcome)) => (id, outcome),
+        // The source is gone: the replica waits no longer than it wants to.
+        _ => future::pending().await,
+    }
+}
+
 /// Ends when the acknowledgement is overdue; never where none is awaited.
 async fn overdue(awaited: Option<&Awaited>) {
     match awaited {
@@ -344,8 +380,8 @@ fn log(replica: &str, ack: &sync::Ack, update: &Encoded) {
     let revision = update.target.revision.get();
     let first = ack.rejections.first().map_or("", |rejection| rejection.reason.as_str());
     match ack.outcome() {
-        Outcome::Applied => tracing::debug!(replica, revision, "revision in force"),
-        Outcome::AppliedPartially => {
+        ack::Outcome::Applied => tracing::debug!(replica, revision, "revision in force"),
+        ack::Outcome::AppliedPartially => {
             tracing::warn!(
                 replica,
                 revision,
@@ -354,8 +390,8 @@ fn log(replica: &str, ack: &sync::Ack, update: &Encoded) {
                 "revision in force in part"
             );
         }
-        Outcome::NeedFull => tracing::info!(replica, revision, "replica needs everything"),
-        Outcome::Rejected | Outcome::Unspecified => {
+        ack::Outcome::NeedFull => tracing::info!(replica, revision, "replica needs everything"),
+        ack::Outcome::Rejected | ack::Outcome::Unspecified => {
             tracing::error!(replica, revision, reason = first, "replica refused the revision")
         }
     }

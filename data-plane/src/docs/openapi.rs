@@ -23,7 +23,11 @@ const ABOUT: &str = "An OpenAI-compatible gateway. A model is named `provider/mo
 const API: [(Method, &str, &str); 3] = [
     (Method::GET, "/models", "The models that the key may use"),
     (Method::GET, "/models/{model}", "One model; its id may hold slashes, written as they are or as `%2F`"),
-    (Method::POST, "/reload", "Has the file that is the configuration's source read at once; no key from this machine; at most once in 5 s"),
+    (
+        Method::POST,
+        "/reload",
+        "Has the file that is the configuration's source read at once; no key from this machine; at most once in 5 s",
+    ),
 ];
 
 /// The gateway's own pages, which need no key.

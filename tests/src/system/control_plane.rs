@@ -11,6 +11,7 @@ use signalbox_control_plane::{
     certificate::{self, Files, Outcome},
     files::{DATABASE, DataDir, MASTER_KEY},
     seal::MasterKey,
+    source,
     tls::SyncTls,
 };
 
@@ -28,6 +29,8 @@ pub struct ControlPlane {
     admin: SocketAddr,
     sync: SocketAddr,
     tls: Option<Files>,
+    /// The file that its configuration comes from; a story may name one before it starts again.
+    pub source: Option<source::Options>,
     process: Option<Process>,
 }
 
@@ -51,7 +54,7 @@ impl ControlPlane {
                 Outcome::Made(files) | Outcome::AlreadyThere(files) => files,
             }
         });
-        let mut plane = Self { dir, admin: any, sync: any, tls, process: None };
+        let mut plane = Self { dir, admin: any, sync: any, tls, source: None, process: None };
         plane.start().await;
         plane
     }
@@ -123,6 +126,7 @@ impl ControlPlane {
             admin_token: SecretString::from(ADMIN_TOKEN),
             join_token: SecretString::from(JOIN_TOKEN),
             master_key: MasterKey::parse(&master_key).expect("the key is one"),
+            source: self.source.clone(),
             auto_migrate: true,
         }
     }

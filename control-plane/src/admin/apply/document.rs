@@ -7,7 +7,7 @@ use signalbox_routing::{Finding, ResourceName};
 
 use crate::{
     admin::{
-        error::{Error, Places, Violation},
+        error::{Places, Violation},
         resource::Resource,
         verbs::parse_name,
     },
@@ -45,7 +45,7 @@ impl Document {
     ///
     /// # Errors
     /// Every name in it that is none of its kind, or that comes twice.
-    pub(super) fn read(config: Config) -> Result<Self, Error> {
+    pub(super) fn read(config: Config) -> Result<Self, Vec<Violation>> {
         let Config { providers, credentials, client_keys, redirects, routes, settings } = config;
         let mut document = Self::default();
         let mut violations = Vec::new();
@@ -59,7 +59,7 @@ impl Document {
             settings.name = ResourceName::settings().as_str().to_owned();
             violations.extend(document.add("config.settings".to_owned(), settings).err());
         }
-        if violations.is_empty() { Ok(document) } else { Err(Error::Request(violations)) }
+        if violations.is_empty() { Ok(document) } else { Err(violations) }
     }
 
     fn take<R: Resource>(&mut self, field: &str, resources: Vec<R>, violations: &mut Vec<Violation>) {

@@ -32,11 +32,12 @@ use tonic::{
     transport::{Endpoint, Server},
 };
 
-use super::super::{ConfigSync, Timing, encode::MAX_CHUNK_BYTES};
+use super::super::{ConfigSync, Followed, Timing, encode::MAX_CHUNK_BYTES};
 use crate::{
     history::{History, Past},
     message,
     replicas::Replicas,
+    source::Reloads,
     state::{Resources, State, Stored},
 };
 
@@ -65,7 +66,8 @@ impl World {
     pub(super) fn with_timing(timing: Timing) -> Self {
         let (replicas, stop) = (Replicas::default(), CancellationToken::new());
         let (head, following) = watch::channel(Arc::new(first("epoch")));
-        let sync = ConfigSync::with_timing(following, &"joining".into(), replicas.clone(), stop.clone(), timing);
+        let followed = Followed { head: following, reloads: Reloads::default() };
+        let sync = ConfigSync::with_timing(followed, &"joining".into(), replicas.clone(), stop.clone(), timing);
         let (connections, incoming) = mpsc::channel(1);
         let server = Server::builder().add_service(sync.service());
         let stopped = stop.clone().cancelled_owned();
