@@ -55,6 +55,7 @@ pub struct Up {
     /// The file with the key that stored secrets are sealed under, or SIGNALBOX_MASTER_KEY [default: master.key in the data folder, made if missing]
     #[arg(long, env = "SIGNALBOX_MASTER_KEY_FILE", value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
+    /// The file that the configuration comes from.
     #[command(flatten)]
     pub source: source::Flags,
     /// Leave out the built-in demo provider

@@ -60,7 +60,7 @@ pub(super) fn of_keys(keys: &Map<String, Value>) -> Result<Format, Error> {
     let has = |known: &[&str]| known.iter().any(|key| keys.contains_key(*key));
     let texts =
         |key: &str| keys.get(key).and_then(Value::as_array).is_some_and(|list| list.iter().any(Value::is_string));
-    if keys.get("api").is_some_and(Value::is_object) || has(&["allowed_keys", "model_redirects"]) {
+    if has(&["api", "allowed_keys", "model_redirects"]) {
         Ok(Format::Redirector)
     } else if keys.get("routes").is_some_and(Value::is_object) {
         Ok(Format::Router)
