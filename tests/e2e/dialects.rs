@@ -207,10 +207,11 @@ async fn an_error_of_anthropics_before_anything_was_said_is_the_next_attempts_tu
     let (system, upstream) = anthropic().await;
     let told = message_events("claude-1");
     let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+    upstream.answer(Answer::status(529).body("{}"));
     upstream.answer(Answer::stream([told[0].as_str(), &told[1], error]));
     upstream.answer(Answer::stream(told.iter().map(String::as_str)));
     let events = system.client().stream("/v1/messages", chat_streamed("claude/claude-1").to_string()).await;
-    assert_eq!(events.header("x-signalbox-attempts"), "2");
+    assert_eq!(events.header("x-signalbox-attempts"), "3");
     assert_eq!(events.rest().await, told);
 }
 

@@ -1,6 +1,8 @@
 //! One attempt with an upstream that holds conversations: a conversation is made, the chat goes into it, and the answer is retold.
 //! Both calls are one attempt, and either may fail it.
 
+use std::sync::Arc;
+
 use http::{Request, Response};
 use reqwest::Body;
 use signalbox_routing::{Conversation, Create};
@@ -49,7 +51,7 @@ impl Once<'_> {
     /// A success in OpenAI's words: a stream to be read on, or a completion that is there as a whole.
     pub(super) async fn retold(
         &self,
-        conversation: &std::sync::Arc<Conversation>,
+        conversation: &Arc<Conversation>,
         answer: Response<Body>,
     ) -> Result<Response<Body>, Loss> {
         let model = &self.target.model;
@@ -72,7 +74,7 @@ impl From<Untold> for Loss {
             Untold::Error => Cause::ErrorInside.then(Next::OtherTargetOrAgain),
             Untold::Nothing => Cause::Unreadable.then(Next::OtherTargetOrAgain),
             Untold::Cut(Cut::Transport(error)) => Cause::BrokenOff(Some(error)).then(Next::OtherTargetOrAgain),
-            Untold::Cut(Cut::TooLarge) => Cause::TooLarge { limit: MAX_HELD_BYTES }.then(Next::Nothing),
+            Untold::Cut(Cut::TooLarge) => Cause::OverLimit { limit: MAX_HELD_BYTES as u64 }.then(Next::Nothing),
         }
     }
 }

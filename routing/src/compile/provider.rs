@@ -55,7 +55,7 @@ pub(super) fn compile(name: &ResourceName, body: &Bytes, around: &Around<'_>) ->
     let (connect, timeouts) = patience::clocks(wire.timeouts.unwrap_or_default(), &mut faults);
     let max_connections = patience::max_connections(wire.pool.as_ref(), &mut faults);
     let profile = patience::profile(proxy, connect, wire.pool.unwrap_or_default(), &mut faults);
-    let retry = patience::retry(wire.retry.unwrap_or_default(), &mut faults);
+    let retry = patience::retry(dialect, wire.retry.unwrap_or_default(), &mut faults);
     let ejection = patience::ejection(wire.ejection.unwrap_or_default(), &mut faults);
     let models = models(&wire.models, &mut faults);
     let credential_choice = faults.take("credential_choice", choice(wire.credential_choice));
@@ -312,6 +312,13 @@ mod tests {
         assert_eq!(found.retry.attempts_per_credential, NonZeroU32::new(2));
         let on = RetryOn { connect_failure: false, rate_limit: true, server_error: true, timeout: false };
         assert_eq!(found.retry.on, on);
+    }
+
+    #[test]
+    fn an_overloaded_anthropic_is_tried_again() {
+        let anthropic = |p: &mut config::Provider| p.dialect = config::Dialect::Anthropic.into();
+        let runtime = runtime(&[provider("p", anthropic)]);
+        assert_eq!(runtime.providers().next().unwrap().retry.statuses, [500, 502, 503, 504, 529]);
     }
 
     #[test]

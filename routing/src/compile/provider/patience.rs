@@ -7,7 +7,7 @@ use signalbox_proto::config::v1 as config;
 use super::super::{faults::Faults, value};
 use crate::{
     finding::Fault,
-    runtime::{Ejection, HttpVersion, Profile, Proxy, Retry, RetryOn, Timeouts},
+    runtime::{Dialect, Ejection, HttpVersion, Profile, Proxy, Retry, RetryOn, Timeouts},
 };
 
 /// Statuses that may be tried again besides those that always are: what a busy or broken upstream answers. Any other says that
@@ -72,7 +72,7 @@ pub(super) fn clocks(wire: config::Timeouts, faults: &mut Faults) -> (Option<Dur
     (connect, timeouts())
 }
 
-pub(super) fn retry(wire: config::Retry, faults: &mut Faults) -> Option<Retry> {
+pub(super) fn retry(dialect: Option<Dialect>, wire: config::Retry, faults: &mut Faults) -> Option<Retry> {
     let config::Retry {
         attempts,
         backoff_base,
@@ -95,6 +95,8 @@ pub(super) fn retry(wire: config::Retry, faults: &mut Faults) -> Option<Retry> {
     }
     if retried.is_empty() {
         retried.extend([500, 502, 503, 504]);
+        // Anthropic's word for being overloaded.
+        retried.extend((dialect == Some(Dialect::Anthropic)).then_some(529));
     }
     let on = RetryOn {
         connect_failure: on_connect_failure.unwrap_or(true),
