@@ -1,7 +1,7 @@
 //! What answers took: asked of streams, kept from clients that did not ask, counted, and told in one line of the log.
 
 use serde_json::{Value, json};
-use signalbox_proto::admin::v1::Provider;
+use signalbox_proto::{admin::v1::Provider, config::v1::Dialect};
 use signalbox_tests::{
     Answer, CLIENT_KEY, Draft, Reply, System, Upstream, chat_streamed,
     draft::provider,
@@ -130,6 +130,33 @@ async fn every_kind_of_answer_is_counted() {
         let labels = [format!("direction=\"{direction}\""), "upstream=\"main\"".to_owned()];
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         assert_eq!(system.data_plane().metric("signalbox_tokens_total", &labels).await, tokens, "{direction}");
+    }
+}
+
+#[tokio::test]
+async fn anthropics_answers_are_counted_where_they_say_so() {
+    let (system, upstream) = (System::start().await, Upstream::start().await);
+    let claude = Provider { dialect: Dialect::Anthropic.into(), ..provider("claude", &upstream.url()) };
+    system.apply(Draft::new().provider(claude)).await;
+    let plain = Answer::status(200).header("content-type", "application/json");
+    let begun = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n";
+    let word = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\"}\n\n";
+    let ended = "event: message_delta\ndata: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":15}}\n\n";
+    let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    for (body, answer, counted) in [
+        (
+            r#"{"model":"claude/m","max_tokens":9}"#,
+            plain
+                .body(r#"{"type":"message","usage":{"input_tokens":8,"cache_read_input_tokens":2,"output_tokens":9}}"#),
+            (10, 9),
+        ),
+        (r#"{"model":"claude/m","stream":true}"#, Answer::stream([begun, word, ended, stop]), (25, 15)),
+    ] {
+        upstream.answer(answer);
+        let reply = system.client().post("/v1/messages", body).await;
+        let line = line(reply.header("x-request-id")).await;
+        let found = (&line["usage.prompt_tokens"], &line["usage.completion_tokens"]);
+        assert_eq!(found, (&json!(counted.0), &json!(counted.1)), "{body}: {reply:?}");
     }
 }
 
