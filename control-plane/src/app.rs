@@ -242,7 +242,7 @@ impl App {
         let reloads = source.as_ref().map(Source::reloads).unwrap_or_default();
         let followed = Followed { head: ledger.subscribe(), reloads };
         let watch = ConfigSync::new(followed, &join_token, replicas.clone(), stop.clone());
-        let following = follow(source, ledger.clone(), stop.clone());
+        let following = Box::pin(follow(source, ledger.clone(), stop.clone()));
         let routes = admin::routes(ledger, replicas, health.clone());
         let servers = async {
             let admin = server()

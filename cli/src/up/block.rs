@@ -142,6 +142,8 @@ fn reachable(listener: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use signalbox_proto::config::v1::ForwardProxy;
+
     use super::*;
 
     fn summary() -> Summary {
@@ -185,6 +187,27 @@ Try it:
     fn without_the_demo_the_first_request_lists_models() {
         let text = Block(&Summary { demo: false, ..summary() }).to_string();
         assert!(text.contains("curl http://127.0.0.1:8080/v1/models -H 'authorization: Bearer sb_secret'\n"), "{text}");
+    }
+
+    #[test]
+    fn the_routes_of_a_file_are_listed() {
+        let route = |id: &str, url: &str| Route {
+            name: format!("routes/{id}"),
+            destination: Some(Destination::TargetUrl(url.to_owned())),
+            forward_proxy: Some(ForwardProxy {
+                url: "http://proxy:1".into(),
+                password: "hidden".into(),
+                ..ForwardProxy::default()
+            }),
+            disabled: id == "b",
+            ..Route::default()
+        };
+        let routes = [route("a", "http://one"), route("b", "http://two")].iter().map(Mount::of).collect();
+        let text = Block(&Summary { routes, ..summary() }).to_string();
+        for row in [["/a", "http://one", "http://proxy:1", "on"], ["/b", "http://two", "http://proxy:1", "off"]] {
+            assert!(text.lines().any(|line| row.iter().all(|word| line.contains(word))), "{row:?} in {text}");
+        }
+        assert!(!text.contains("hidden"), "{text}");
     }
 
     #[test]
