@@ -8,7 +8,7 @@ use std::{
 
 /// Longest file, without the tests in it.
 const MAX_LINES: usize = 400;
-const CRATES: [&str; 7] = ["proto", "routing", "logs", "control-plane", "data-plane", "cli", "tests"];
+const CRATES: [&str; 8] = ["proto", "routing", "logs", "control-plane", "data-plane", "cli", "tests", "bench"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above this crate").to_owned()

@@ -33,6 +33,8 @@ pub enum Command {
     Import(Import),
     /// Run only the demo upstream, a local provider that echoes, embeds and fails on request
     Demo(Demo),
+    /// Print what clients get when an upstream goes wrong, by the demo upstream's models, as Markdown
+    Faults,
     /// Ask a gateway or a demo upstream whether it is ready: exit with 0 if it is, 1 if not
     Healthcheck(Healthcheck),
 }

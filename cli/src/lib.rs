@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod admin;
 pub mod arguments;
 pub mod demo;
+pub mod faults;
 pub mod import;
 pub mod signals;
 pub mod up;

@@ -15,6 +15,7 @@ use signalbox::{
         Up as UpArguments, secret,
     },
     demo::Demo,
+    faults::Table,
     import, signals,
     up::{self, Block, Up},
 };
@@ -38,6 +39,7 @@ async fn main() -> ExitCode {
         Command::Up(arguments) => Box::pin(run_up(arguments, level)).await,
         Command::Import(arguments) => run_import(&arguments).await,
         Command::Demo(arguments) => run_demo(arguments).await,
+        Command::Faults => io::stdout().write_all(Table.to_string().as_bytes()).map_err(Into::into),
         Command::Healthcheck(arguments) => readiness::check(&arguments.url).await.map_err(Into::into),
     };
     match done {

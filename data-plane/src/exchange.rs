@@ -174,8 +174,10 @@ impl Drop for Exchange {
 }
 
 impl Carried {
+    /// Whoever carries the body does not come back for an end that it knows.
     fn finish_if_handed_out(&mut self) {
-        if self.length.is_some_and(|length| self.exchange.record.bytes_out >= length) {
+        let all = self.length.is_some_and(|length| self.exchange.record.bytes_out >= length);
+        if all || self.content.is_end_stream() {
             self.finish();
         }
     }

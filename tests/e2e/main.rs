@@ -18,6 +18,7 @@ mod discovery;
 mod documents;
 mod errors;
 mod failover;
+mod faults;
 mod hostile;
 mod import;
 mod kept;

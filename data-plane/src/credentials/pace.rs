@@ -9,6 +9,9 @@ use crate::headers::RETRY_AFTER_MS;
 /// Longest time that is believed. Limits by the day exist; anything longer is taken for a mistake that would lock a key out.
 const MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Shortest time: a wait of nothing would spend a request's attempts on the one key that is over its limit.
+const LEAST: Duration = Duration::from_millis(100);
+
 /// The wait that the headers ask for; `None` = they ask for none that can be understood.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
@@ -17,7 +20,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
         let text = text(RETRY_AFTER)?;
         seconds(text, 1.0).or_else(|| until(text, now))
     })?;
-    Some(wait.min(MOST))
+    Some(wait.clamp(LEAST, MOST))
 }
 
 /// Some upstreams send fractions, which the standard does not know.
@@ -42,13 +45,13 @@ mod tests {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         for (retry_after_header, milliseconds, wait) in [
             (Some("7"), None, Some(Duration::from_secs(7))),
-            (Some(" 0 "), None, Some(Duration::ZERO)),
+            (Some(" 0 "), None, Some(LEAST)),
             (Some("1.5"), None, Some(Duration::from_millis(1500))),
             (Some("7"), Some("250"), Some(Duration::from_millis(250))),
             (Some("7"), Some("soon"), Some(Duration::from_secs(7))),
             (Some("Sun, 06 Nov 1994 08:50:37 GMT"), None, Some(Duration::from_secs(60))),
             (Some("Sunday, 06-Nov-94 08:50:37 GMT"), None, Some(Duration::from_secs(60))),
-            (Some("Sun, 06 Nov 1994 08:00:00 GMT"), None, Some(Duration::ZERO)),
+            (Some("Sun, 06 Nov 1994 08:00:00 GMT"), None, Some(LEAST)),
             (Some("99999999999999999999"), None, Some(MOST)),
             (Some("-1"), None, None),
             (Some("NaN"), None, None),

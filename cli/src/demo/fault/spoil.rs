@@ -25,12 +25,12 @@ const DRIP: Duration = Duration::from_millis(200);
 const SOON: Duration = Duration::from_secs(30);
 
 /// The size of a huge event.
-const HUGE: usize = 16 * 1024 * 1024;
+const HUGE: usize = 12 * 1024 * 1024;
 
 /// What a bomb repeats unpacks to this; RFC 1952 lets members of gzip follow one another.
-const MEMBER: usize = 1024 * 1024;
+const MEMBER: usize = 64 * 1024;
 /// How often.
-const MEMBERS: usize = 1024;
+const MEMBERS: usize = 16 * 1024;
 
 /// What is sent again and again where there is no end.
 const FILLER: usize = 16 * 1024;
@@ -187,8 +187,10 @@ fn filler() -> Step {
     Step::Flood("x".repeat(FILLER).into())
 }
 
+/// Put together by hand: to serialize it would take a while.
 fn huge() -> Bytes {
-    event(&json!({ "choices": [{ "index": 0, "delta": { "content": "x".repeat(HUGE) } }] }))
+    let content = "x".repeat(HUGE);
+    format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}}}}]}}\n\n").into()
 }
 
 fn limited(wait: Wait) -> Script {

@@ -1,0 +1,5 @@
+//! What Signalbox costs, measured from outside: the programs run as processes of their own, and only the numbers are ours.
+
+pub mod figures;
+pub mod load;
+pub mod program;
