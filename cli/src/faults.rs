@@ -147,12 +147,7 @@ impl fmt::Display for Table {
         for fault in Fault::ALL {
             let Owed { stream, plain } = Owed::of(fault);
             let (model, what) = (fault.model(), fault.what());
-            writeln!(
-                f,
-                "| `{model}` | {what} | {stream} | {} | {plain} | {} |",
-                stream.attempts(),
-                plain.attempts()
-            )?;
+            writeln!(f, "| `{model}` | {what} | {stream} | {} | {plain} | {} |", stream.attempts(), plain.attempts())?;
         }
         Ok(())
     }

@@ -111,7 +111,8 @@ fn data(body: &[u8]) -> Vec<String> {
     assert!(text.is_empty() || text.ends_with("\n\n"), "a stream ends with an event: {text}");
     assert!(!text.contains('\r') && !text.starts_with('\u{feff}'), "{text}");
     let frames = text.split("\n\n").filter(|frame| !frame.is_empty());
-    let data = |frame: &str| frame.lines().filter_map(|line| line.strip_prefix("data: ")).collect::<Vec<_>>().join("\n");
+    let data =
+        |frame: &str| frame.lines().filter_map(|line| line.strip_prefix("data: ")).collect::<Vec<_>>().join("\n");
     frames.map(data).collect()
 }
 
@@ -126,7 +127,8 @@ impl Got {
     }
 
     fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
     }
 
     fn is_whole(&self, streamed: bool, done: bool) {
@@ -239,7 +241,11 @@ async fn beside_another_target(streamed: bool) {
         println!("{model}: {} {:?} from {}", got.status, got.end, got.header("x-signalbox-provider"));
         if owed.moves_on() {
             got.is_whole(streamed, true);
-            assert_eq!((got.header("x-signalbox-provider"), got.header("x-signalbox-attempts")), ("sound", "2"), "{model}");
+            assert_eq!(
+                (got.header("x-signalbox-provider"), got.header("x-signalbox-attempts")),
+                ("sound", "2"),
+                "{model}"
+            );
         } else {
             got.is(owed, fault, streamed);
             assert_eq!(got.header("x-signalbox-attempts"), "1", "{model}");
@@ -312,8 +318,10 @@ async fn a_client_that_leaves_frees_the_upstream_within_a_second_in_every_phase(
             drop(response);
         });
         let asked = || asked(&demo, "patient");
-        eventually(phase, async || asked().get(number).is_some_and(|seen| seen.outcome == Outcome::UnderWay).then_some(()))
-            .await;
+        eventually(phase, async || {
+            asked().get(number).is_some_and(|seen| seen.outcome == Outcome::UnderWay).then_some(())
+        })
+        .await;
         asking.abort();
         within(Duration::from_secs(1), phase, eventually(phase, async || (!asked()[number].open).then_some(()))).await;
         assert_eq!(asked().len(), number + 1, "{phase}: nothing was tried again");

@@ -52,7 +52,11 @@ async fn main() -> anyhow::Result<ExitCode> {
     writeln!(out, "{}", Table(&samples))?;
     // The first samples are of a process that still warms up.
     if let Some(slope) = samples.get(samples.len() / 5..).and_then(slope) {
-        writeln!(out, "{} streams came whole, {} did not; {slope:+.2} KiB for 1,000 requests", tally.whole, tally.lost)?;
+        writeln!(
+            out,
+            "{} streams came whole, {} did not; {slope:+.2} KiB for 1,000 requests",
+            tally.whole, tally.lost
+        )?;
     }
 
     let Slow { before, during, after, tally } = scene.slow(&arguments).await?;
@@ -100,10 +104,8 @@ impl Scene {
         let arguments = [&arguments[..], &["--join-token-file", &token_file]].concat();
         let data_plane = Program::start("signalbox-data-plane", &arguments, "clients")?;
         let client = Client::new(data_plane.addr(), CLIENT_KEY);
-        eventually("the data plane to serve", async || {
-            (client.chat("demo/echo").await.status == 200).then_some(())
-        })
-        .await;
+        eventually("the data plane to serve", async || (client.chat("demo/echo").await.status == 200).then_some(()))
+            .await;
         Ok(Self { _control_plane: system, data_plane, _upstream: upstream })
     }
 

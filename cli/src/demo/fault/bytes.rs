@@ -6,6 +6,8 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Map, Value, json};
 
+use super::super::answer::event;
+
 /// The head of a 200 up to its blank line, with these lines beside the content type.
 pub(super) fn head(content_type: &str, lines: &str) -> Bytes {
     format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n{lines}\r\n").into()
@@ -29,7 +31,10 @@ pub(super) fn with_line_ends(text: &[u8], ends: &[&[u8]]) -> Bytes {
 /// An event whose JSON begins on one line and goes on in the next.
 pub(super) fn on_two_lines(frame: &Bytes) -> Bytes {
     match frame.iter().position(|byte| *byte == b'{') {
-        Some(at) => [&frame[..=at], b"\ndata: ", &frame[at + 1..]].concat().into(),
+        Some(at) => {
+            let (first, second) = frame.split_at(at + 1);
+            [first, b"\ndata: ", second].concat().into()
+        }
         None => frame.clone(),
     }
 }
@@ -39,7 +44,7 @@ pub(super) fn with_usage(frame: &Bytes) -> Bytes {
     let chunk = frame.strip_prefix(b"data: ").and_then(|json| serde_json::from_slice::<Map<String, Value>>(json).ok());
     let Some(mut chunk) = chunk else { return frame.clone() };
     chunk.insert("usage".to_owned(), json!({ "prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5 }));
-    super::super::answer::event(&Value::Object(chunk))
+    event(&Value::Object(chunk))
 }
 
 /// As gzip.
