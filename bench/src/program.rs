@@ -2,8 +2,8 @@
 //! ended with its owner. It knows nothing of what the program does.
 
 use std::{
-    env, fs, io,
-    io::{BufRead as _, BufReader},
+    env, fs,
+    io::{self, BufRead, BufReader},
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
