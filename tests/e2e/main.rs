@@ -26,6 +26,7 @@ mod kept;
 mod keys;
 mod limits;
 mod models;
+mod moving;
 mod multipart;
 mod operators;
 mod outages;
