@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     headers,
+    openai::ids,
     redact::Mask,
     splice::{self, Changes, Rewriter},
     sse,
@@ -148,7 +149,7 @@ impl Once<'_> {
             && matches!(provider.dialect, Dialect::OpenAi | Dialect::AzureOpenAi);
         Changes {
             model: renamed.then(|| splice::json_string(&self.call.requested_model)),
-            id_suffix: kept.then(|| format!("~{}", provider.id).into()),
+            id_suffix: kept.then(|| ids::suffix(provider.id.as_str())),
         }
     }
 

@@ -27,8 +27,6 @@ pub(crate) struct Envelope<'b> {
     pub(crate) usage: UsageWish,
     /// Most tokens that the answer may take, as far as the request says.
     pub(crate) max_tokens: Option<u64>,
-    /// Where the JSON string of `previous_response_id` is in the body, quotes included; `None` = there is none.
-    pub(crate) previous_response: Option<Range<usize>>,
 }
 
 /// The fields that are read.
@@ -145,9 +143,6 @@ impl<'b> Envelope<'b> {
             stream: stream.unwrap_or(false),
             usage: UsageWish::read(body, found.get(Field::StreamOptions)),
             max_tokens: found.max_tokens(),
-            previous_response: found
-                .get(Field::PreviousResponseId)
-                .and_then(|previous| splice::string_span(body, previous)),
         })
     }
 }
@@ -342,20 +337,19 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_on_the_answer_and_the_response_before_are_read() {
-        for (rest, cap, previous) in [
-            ("", None, None),
-            (r#","max_tokens":7"#, Some(7), None),
-            (r#","max_tokens":7,"max_completion_tokens":8"#, Some(8), None),
-            (r#","max_output_tokens":9,"previous_response_id":"resp_1~a""#, Some(9), Some(r#""resp_1~a""#)),
-            (r#","max_tokens":null,"previous_response_id":null"#, None, None),
-            (r#","max_tokens":-1"#, None, None),
-            (r#","max_tokens":"7""#, None, None),
+    fn the_cap_on_the_answer_is_read_under_each_of_its_names() {
+        for (rest, cap) in [
+            ("", None),
+            (r#","max_tokens":7"#, Some(7)),
+            (r#","max_tokens":7,"max_completion_tokens":8"#, Some(8)),
+            (r#","max_output_tokens":9"#, Some(9)),
+            (r#","max_tokens":null"#, None),
+            (r#","max_tokens":-1"#, None),
+            (r#","max_tokens":"7""#, None),
         ] {
             let body = format!(r#"{{"model":"a"{rest}}}"#);
             let envelope = Envelope::parse(body.as_bytes()).unwrap();
             assert_eq!(envelope.max_tokens, cap, "{body}");
-            assert_eq!(envelope.previous_response.map(|span| &body[span]), previous, "{body}");
         }
     }
 

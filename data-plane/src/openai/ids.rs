@@ -96,8 +96,8 @@ impl Keeper {
     }
 }
 
-/// Whether this is how ids are handed out.
-pub(super) fn suffix(provider: &str) -> Bytes {
+/// What the ids of a provider end in when they are handed out.
+pub(crate) fn suffix(provider: &str) -> Bytes {
     format!("{MARK}{provider}").into()
 }
 
