@@ -65,7 +65,7 @@ test("a bad key, an unknown model and a failing upstream are errors of their own
   await assert.rejects(stranger.models.list(), (error) => error instanceof AuthenticationError && error.code === "invalid_api_key");
   const ask = (model) => client.chat.completions.create({ model, messages });
   await assert.rejects(ask("nobody/knows"), (error) => error instanceof NotFoundError && error.code === "model_not_found" && !!error.requestID);
-  await assert.rejects(ask("demo/fault-500"), (error) => error instanceof InternalServerError && error.code === "upstream_error");
+  await assert.rejects(ask("demo/fault-html-502"), (error) => error instanceof InternalServerError && error.code === "upstream_error");
 });
 
 test("a stream that breaks is an error and not an end", async () => {

@@ -38,7 +38,7 @@ class Messages(unittest.TestCase):
         self.assertEqual((answer.content[0].text, answer.stop_reason, answer.usage.output_tokens), ("as scripted", "end_turn", 2))
         method, path, headers, body = self.asked()
         self.assertEqual((method, path, headers["x-api-key"]), ("POST", "/v1/messages", ANTHROPIC_KEY))
-        self.assertEqual(headers["anthropic-version"], "2023-06-01")
+        self.assertEqual(headers["anthropic-version"], CLIENT.default_headers["anthropic-version"])
         self.assertIn(b'"sonnet"', body)
         self.assertNotIn(CLIENT_KEY, str(headers))
 
