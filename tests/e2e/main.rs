@@ -8,7 +8,9 @@
 )]
 
 mod answers;
+mod attempts;
 mod bodies;
+mod byo;
 mod changes;
 mod chat;
 mod config_file;

@@ -208,3 +208,20 @@ fn a_report_tells_how_each_key_is_and_sums_them_up() {
         })
     );
 }
+
+#[test]
+fn a_key_is_set_aside_after_so_many_failures_in_a_row_and_a_success_begins_anew() {
+    let now = Instant::now();
+    let pool = pool(CredentialChoice::LeastRecentlyUsed, &["a", "b"]);
+    let again = || pool.take_again("providers/p/credentials/a", now, &[]).expect("a key is to be had");
+    let most = NonZeroU32::new(3);
+    assert!(!again().failed(now, most) && !again().failed(now, most));
+    again().accepted();
+    assert!(!again().failed(now, most) && !again().failed(now, most));
+    assert!(!again().failed(now, None), "where nothing is counted, nothing is set aside");
+    assert_eq!(id(&again()), "a");
+    assert!(again().failed(now, most));
+    assert_eq!(id(&again()), "b", "what is set aside is not taken again");
+    assert!(pool.has_usable(now, &[]) && !pool.has_usable(now, &["providers/p/credentials/b".into()]));
+    assert_eq!(taken(&pool, now + 10 * MINUTE, 1), ["a"]);
+}
