@@ -21,12 +21,15 @@ const SOON: Duration = Duration::from_secs(1);
 /// What is known of the targets that failed. It outlives the revisions, but not a change of the provider in question.
 #[derive(Debug, Default)]
 pub(crate) struct Ejections {
-    standings: Mutex<HashMap<(Id, Arc<str>), Standing>>,
+    standings: Mutex<Standings>,
     /// How many of them there are: while there are none, nobody needs the lock.
     known: AtomicUsize,
     /// How often a target was ejected.
     total: AtomicU64,
 }
+
+/// What is known of each target: of a provider and a model.
+type Standings = HashMap<(Id, Arc<str>), Standing>;
 
 /// What is known of one target.
 #[derive(Debug)]
@@ -88,12 +91,12 @@ impl Ejections {
         self.total.load(Ordering::Relaxed)
     }
 
-    fn lock_if_any(&self) -> Option<MutexGuard<'_, HashMap<(Id, Arc<str>), Standing>>> {
+    fn lock_if_any(&self) -> Option<MutexGuard<'_, Standings>> {
         (self.known.load(Ordering::Acquire) > 0).then(|| self.lock())
     }
 
     /// Every change is one step, so that a panic elsewhere leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Id, Arc<str>), Standing>> {
+    fn lock(&self) -> MutexGuard<'_, Standings> {
         self.standings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
