@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
+use hyper::upgrade::OnUpgrade;
 use signalbox_routing::{Plan, Provider};
 use tokio::time::Instant;
 
@@ -57,6 +58,8 @@ pub(crate) struct Won {
     pub(crate) headers: HeaderMap,
     /// The body; it holds what the attempt holds until its end.
     pub(crate) body: Answer,
+    /// The connection, where a handshake was agreed to.
+    pub(crate) upgrade: Option<OnUpgrade>,
 }
 
 /// Carries out a plan. Dropping the future cancels what is under way upstream.

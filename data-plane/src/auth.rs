@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, str, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use signalbox_routing::{self as routing, Callers, ClientKey, CredentialSource, Provider, Runtime};
@@ -15,6 +18,10 @@ use crate::{
 
 /// The query parameter that may hold a key.
 const QUERY_KEY: &str = "api_key";
+/// What comes before a key among a handshake's subprotocols.
+const PROTOCOL_KEY: &str = "openai-insecure-api-key.";
+/// What comes there before the names of an account.
+const PROTOCOL_ACCOUNTS: [&str; 2] = ["openai-organization.", "openai-project."];
 
 /// Somebody who may ask. There is no other way to get one than to be identified.
 #[derive(Debug)]
@@ -184,6 +191,30 @@ fn authorization(value: &HeaderValue) -> Result<Presented<'_>, Refused> {
     Ok(Presented { token: token.into(), bare })
 }
 
+/// Moves a key from among a handshake's subprotocols, where a browser's script must put it, to the header where it belongs. Whose
+/// account is meant stays here too.
+pub(crate) fn take_from_protocols(headers: &mut HeaderMap) {
+    let offered: Vec<HeaderValue> = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().cloned().collect();
+    let mut kept = Vec::new();
+    for protocol in offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
+        let protocol = protocol.trim();
+        if let Some(key) = protocol.strip_prefix(PROTOCOL_KEY) {
+            if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {key}")) {
+                value.set_sensitive(true);
+                headers.append(AUTHORIZATION, value);
+            }
+        } else if !PROTOCOL_ACCOUNTS.iter().any(|account| protocol.starts_with(account)) {
+            kept.push(protocol);
+        }
+    }
+    headers.remove(SEC_WEBSOCKET_PROTOCOL);
+    if let Ok(kept) = HeaderValue::try_from(kept.join(", "))
+        && !kept.is_empty()
+    {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, kept);
+    }
+}
+
 /// The query without keys, every other byte as it was; `None` = nothing is left.
 pub(crate) fn strip_query(query: Option<&str>) -> Option<Cow<'_, str>> {
     let query = query.filter(|query| !query.is_empty())?;
@@ -268,6 +299,18 @@ mod tests {
         ] {
             assert_eq!(key(pairs, query), Err(Refused::Ambiguous), "{pairs:?} {query:?}");
         }
+    }
+
+    #[test]
+    fn a_key_among_subprotocols_becomes_a_bearers_and_goes_no_further() {
+        let mut handshake =
+            headers(&[("sec-websocket-protocol", "realtime, openai-insecure-api-key.sb_1,openai-project.p, beta.v1")]);
+        take_from_protocols(&mut handshake);
+        assert_eq!(handshake.get("authorization").unwrap(), "Bearer sb_1");
+        assert_eq!(handshake.get("sec-websocket-protocol").unwrap(), "realtime, beta.v1");
+        let mut only = headers(&[("sec-websocket-protocol", "openai-insecure-api-key.sb_1")]);
+        take_from_protocols(&mut only);
+        assert!(!only.contains_key("sec-websocket-protocol"));
     }
 
     #[test]

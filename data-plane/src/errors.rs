@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt::Display, time::Duration};
 use bytes::Bytes;
 use http::{
     StatusCode,
-    header::{ACCEPT, ALLOW, WWW_AUTHENTICATE},
+    header::{ACCEPT, ALLOW, UPGRADE, WWW_AUTHENTICATE},
 };
 use signalbox_routing::Refusal;
 use tokio::time::Instant;
@@ -50,6 +50,9 @@ pub(crate) enum Error {
         /// What can be used, as `Allow` lists it.
         allow: &'static str,
     },
+    /// Only a WebSocket can be opened here, and none was asked for.
+    #[error("the request is no WebSocket handshake over HTTP/1.1")]
+    NoHandshake,
     /// The caller's key is not accepted.
     #[error(transparent)]
     Caller(#[from] auth::Refused),
@@ -113,6 +116,11 @@ impl Error {
             Self::Method { allow } => {
                 let message = format!("This method cannot be used here; {allow} can.");
                 Answer::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with(ALLOW, allow)
+            }
+            Self::NoHandshake => {
+                let message = "Only a WebSocket can be opened here: ask for it over HTTP/1.1, with `Connection: Upgrade` and \
+                               `Upgrade: websocket`.";
+                Answer::invalid(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message).with(UPGRADE, "websocket")
             }
             Self::Caller(refused) => of_caller(*refused),
             Self::Limit(denied) => of_limit(*denied),

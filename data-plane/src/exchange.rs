@@ -20,6 +20,7 @@ use crate::{
     metrics::Metrics,
     record::{Outcome, Record, RequestId},
     reply::{Content, Interrupted, Reply},
+    tunnel::Tunnel,
     usage::Usage,
 };
 
@@ -43,7 +44,8 @@ pub(crate) struct Carried {
     content: Content,
     /// The length, where it is known beforehand: nobody asks for more once that much was handed out.
     length: Option<u64>,
-    exchange: Exchange,
+    /// `None` = it goes on in a tunnel.
+    exchange: Option<Exchange>,
 }
 
 impl Exchange {
@@ -106,8 +108,21 @@ impl Exchange {
             }
             content = Content::Withheld;
         }
+        let exchange = match Tunnel::of(&mut head.extensions, content, self) {
+            Ok(tunnel) => {
+                head.extensions.insert(tunnel.hand_over());
+                return Response::from_parts(
+                    head,
+                    Carried { content: Content::Withheld, length: Some(0), exchange: None },
+                );
+            }
+            Err((given_back, exchange)) => {
+                content = given_back;
+                exchange
+            }
+        };
         let length = content.size_hint().exact();
-        let mut carried = Carried { content, length, exchange: self };
+        let mut carried = Carried { content, length, exchange: Some(exchange) };
         carried.finish_if_handed_out();
         Response::from_parts(head, carried)
     }
@@ -137,7 +152,8 @@ impl Exchange {
         }
     }
 
-    fn finish(&mut self, outcome: Outcome) {
+    /// Ends it, once.
+    pub(crate) fn finish(&mut self, outcome: Outcome) {
         if !std::mem::replace(&mut self.finished, true) && !self.record.is_own() {
             self.settle();
             let took = self.record.started.elapsed();
@@ -160,6 +176,13 @@ impl Exchange {
     }
 }
 
+impl Exchange {
+    fn broke(&self, error: &(dyn StdError + 'static)) -> Outcome {
+        tracing::warn!(request.id = %self.record.request_id, error, "answer broken off");
+        Outcome::Broken
+    }
+}
+
 /// A text that no header may hold, such as one with a line feed, is left out.
 fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
@@ -176,23 +199,20 @@ impl Drop for Exchange {
 impl Carried {
     /// Whoever carries the body does not come back for an end that it knows.
     fn finish_if_handed_out(&mut self) {
-        let all = self.length.is_some_and(|length| self.exchange.record.bytes_out >= length);
+        let out = self.exchange.as_ref().map(|exchange| exchange.record.bytes_out);
+        let all = self.length.zip(out).is_some_and(|(length, out)| out >= length);
         if all || self.content.is_end_stream() {
             self.finish();
         }
     }
 
     fn finish(&mut self) {
-        let outcome = match self.content.broken() {
-            Some(broken) => self.broke(broken),
-            None => self.exchange.record.status.map_or(Outcome::Abandoned, Outcome::of),
+        let Self { content, exchange: Some(exchange), .. } = self else { return };
+        let outcome = match content.broken() {
+            Some(broken) => exchange.broke(broken),
+            None => exchange.record.status.map_or(Outcome::Abandoned, Outcome::of),
         };
-        self.exchange.finish(outcome);
-    }
-
-    fn broke(&self, error: &(dyn StdError + 'static)) -> Outcome {
-        tracing::warn!(request.id = %self.exchange.record.request_id, error, "answer broken off");
-        Outcome::Broken
+        exchange.finish(outcome);
     }
 }
 
@@ -202,15 +222,16 @@ impl Body for Carried {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
         let frame = ready!(Pin::new(&mut self.content).poll_frame(cx));
-        self.exchange.record.usage = self.content.usage();
+        let Self { content, exchange: Some(exchange), .. } = &mut *self else { return Poll::Ready(frame) };
+        exchange.record.usage = content.usage();
         match &frame {
             Some(Ok(frame)) => {
-                self.exchange.record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
+                exchange.record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.finish_if_handed_out();
             }
             Some(Err(interrupted)) => {
-                let outcome = self.broke(interrupted);
-                self.exchange.finish(outcome);
+                let outcome = exchange.broke(interrupted);
+                exchange.finish(outcome);
             }
             None => self.finish(),
         }

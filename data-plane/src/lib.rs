@@ -41,6 +41,7 @@ mod silence;
 mod splice;
 mod sse;
 pub mod sync;
+mod tunnel;
 mod upstream;
 mod usage;
 

@@ -5,7 +5,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -30,6 +30,7 @@ use crate::{
     framing::Ambiguous,
     http::Door,
     options::{Limits, Tls},
+    tunnel::Handover,
 };
 
 mod head;
@@ -174,6 +175,8 @@ impl Carrier {
         let requests = Arc::new(Requests::default());
         let io = TokioIo::new(Paced::new(io, Arc::clone(&requests), self.limits));
         let stall_time = self.limits.stall_time;
+        let switched = Arc::new(Mutex::new(None));
+        let found = Arc::clone(&switched);
         let service = service_fn(move |request: Request<Incoming>| {
             let under_way = requests.begin();
             let mut request = request.map(|body| body.map_err(Into::into).boxed());
@@ -182,16 +185,21 @@ impl Carrier {
             }
             let multiplexed = request.version() == Version::HTTP_2;
             let answering = Arc::clone(&door).answer_to(peer, request);
+            let (requests, found) = (Arc::clone(&requests), Arc::clone(&found));
             async move {
+                let mut answer = answering.await;
+                if let Some(tunnel) = answer.extensions_mut().remove().as_ref().and_then(Handover::take) {
+                    *found.lock().unwrap_or_else(PoisonError::into_inner) = Some((tunnel, requests.begin()));
+                }
                 let body_of = |body| match under_way.until_end_of(body) {
                     body if multiplexed && !body.is_end_stream() => Either::Left(Watched::new(body, stall_time)),
                     body => Either::Right(body),
                 };
-                Ok::<_, std::convert::Infallible>(answering.await.map(body_of))
+                Ok::<_, std::convert::Infallible>(answer.map(body_of))
             }
         });
         let builder = self.http();
-        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(io, service));
         let ended = tokio::select! {
             ended = &mut connection => ended,
             () = winding_down.cancelled() => {
@@ -201,6 +209,11 @@ impl Carrier {
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
+        }
+        // It belongs to the connection, so that a stop waits for it and cuts it like any other.
+        let tunnel = switched.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((tunnel, _under_way)) = tunnel {
+            tunnel.run().await;
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::{borrow::Cow, error::Error as StdError, sync::Arc, time::Duration};
 
-use http::{Request, Response, StatusCode, Uri, request::Parts};
+use http::{Request, Response, StatusCode, Uri, header::UPGRADE, request::Parts};
+use hyper::upgrade::OnUpgrade;
 use signalbox_routing::{Route, RouteTarget, below};
 
 use crate::{
@@ -14,12 +15,14 @@ use crate::{
     inbound, path,
     record::Operation,
     reply::{Content, Reply},
+    tunnel,
     upstream::{Transport, Upstreams},
 };
 
 mod answer;
 mod upload;
 
+use answer::PATIENCE;
 pub(crate) use answer::{Answer, Broken};
 use upload::Upload;
 
@@ -57,14 +60,18 @@ pub(crate) async fn pass(asked: Asked, at: (&str, &str), exchange: &mut Exchange
     if route.client_key_required {
         asked.caller(exchange)?.known()?;
     }
-    let (head, body, snapshot) = asked.body()?;
+    let (mut head, body, snapshot) = asked.body()?;
+    let handshake = tunnel::asked_for(&mut head);
     let (upload, clock) = Upload::new(body);
-    let request = request(head, rest, &route)?.map(|()| reqwest::Body::wrap(upload));
+    let mut request = request(head, rest, &route)?.map(|()| reqwest::Body::wrap(upload));
+    if handshake.is_some() {
+        tunnel::switch(request.headers_mut());
+    }
     let sent = tokio::select! {
         sent = send(&snapshot.upstreams, &route, request) => sent?,
         () = clock.run_out(route.timeout) => return Err(Error::TimedOut { after: route.timeout }.into()),
     };
-    Ok(answer(sent)?)
+    Ok(answer(sent, handshake)?)
 }
 
 /// Sends a request on the route's way.
@@ -74,7 +81,14 @@ async fn send(
     request: Request<reqwest::Body>,
 ) -> Result<Response<reqwest::Body>, Refused> {
     let sent = match &route.to {
-        RouteTarget::Fixed(_) => upstreams.client(&route.profile).ok_or(Error::Unusable)?.send(request).await,
+        RouteTarget::Fixed(_) => {
+            let client = upstreams.client(&route.profile).ok_or(Error::Unusable)?;
+            if request.headers().contains_key(UPGRADE) {
+                client.send_handshake(request).await
+            } else {
+                client.send(request).await
+            }
+        }
         RouteTarget::Universal { allowed_ranges } => {
             let client = upstreams.guarded(&route.profile, allowed_ranges).ok_or(Error::Unusable)?;
             client.send(request).await.map_err(Transport::from)
@@ -126,11 +140,16 @@ fn blame(transport: Transport) -> Refused {
     Error::Unreachable(transport).into()
 }
 
-fn answer(answer: Response<reqwest::Body>) -> Result<Reply, Error> {
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Error::Upgrade);
-    }
+fn answer(mut answer: Response<reqwest::Body>, handshake: Option<OnUpgrade>) -> Result<Reply, Error> {
+    let ends = if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        Some(handshake.zip(answer.extensions_mut().remove()).ok_or(Error::Upgrade)?)
+    } else {
+        None
+    };
     let mut reply = answer.map(|body| Content::Mounted(body.into()));
     headers::clean_mount_answer(reply.headers_mut());
+    if let Some((client, target)) = ends {
+        tunnel::join(&mut reply, client, target, PATIENCE);
+    }
     Ok(reply)
 }

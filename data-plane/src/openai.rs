@@ -24,6 +24,7 @@ pub(crate) mod envelope;
 pub(crate) mod ids;
 pub(crate) mod kept;
 pub(crate) mod models;
+mod realtime;
 
 use envelope::{Envelope, UsageWish};
 use ids::Keeper;
@@ -47,6 +48,9 @@ pub(crate) enum Media {
 /// # Errors
 /// Whatever ends it before an upstream's answer is committed.
 pub(crate) async fn complete(asked: Asked, endpoint: Endpoint, exchange: &mut Exchange) -> Result<Reply, Error> {
+    if endpoint.form() == Form::WebSocket {
+        return Box::pin(realtime::open(asked, exchange)).await;
+    }
     if asked.head.method != Method::POST {
         return Err(Error::Method { allow: "POST" });
     }

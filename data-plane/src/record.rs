@@ -145,7 +145,9 @@ pub(crate) struct Record {
     pub(crate) trail: Trail,
     /// The status of the answer; `None` = it did not come to one.
     pub(crate) status: Option<StatusCode>,
-    /// Bytes of the answer's body that were handed to the connection.
+    /// Bytes that a tunnel took from the client; `None` = it was no tunnel.
+    pub(crate) bytes_in: Option<u64>,
+    /// Bytes of the answer's body, or of a tunnel, that were handed to the connection.
     pub(crate) bytes_out: u64,
     /// The tokens that the answer took, as far as it has said so.
     pub(crate) usage: Option<Usage>,
@@ -166,6 +168,7 @@ impl Record {
             stream: false,
             trail: Trail::default(),
             status: None,
+            bytes_in: None,
             bytes_out: 0,
             usage: None,
         }
@@ -213,6 +216,7 @@ impl Record {
                 request.method = self.method.as_str(),
                 request.operation = self.operation.pattern(),
                 response.status = self.status.map(|status| status.as_u16()),
+                request.bytes = self.bytes_in,
                 response.bytes = self.bytes_out,
                 outcome = outcome.as_str(),
                 client_key.id = self.client_key.as_ref().map_or("stranger", |key| key.id.as_str()),

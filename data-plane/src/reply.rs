@@ -71,7 +71,7 @@ impl Content {
 
 /// A provider's answer as the client gets it.
 pub(crate) fn of_won(won: Won) -> Reply {
-    let Won { status, mut headers, body } = won;
+    let Won { status, mut headers, body, upgrade: _ } = won;
     if headers::is_of_type(&headers, "text/event-stream") {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));

@@ -45,3 +45,4 @@ mod sync;
 mod universal;
 mod up;
 mod usage;
+mod websocket;

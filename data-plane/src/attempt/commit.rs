@@ -159,6 +159,14 @@ impl Once<'_> {
         Deadline::after(Instant::now(), limit, Clock::FirstEvent).within(self.bound)
     }
 
+    /// Commits to a switch of protocols.
+    pub(super) fn switch(&mut self, response: Response<Body>) -> Won {
+        let (mut parts, body) = response.into_parts();
+        let upgrade = parts.extensions.remove();
+        let content = Content::Plain(Box::new(self.untouched(body)));
+        Won { upgrade, ..self.won(parts, content) }
+    }
+
     fn won(&mut self, parts: Parts, content: Content) -> Won {
         let Parts { status, mut headers, .. } = parts;
         upstream::clean_answer(&mut headers);
@@ -166,7 +174,7 @@ impl Once<'_> {
             lease.accepted();
             lease.mask().headers(&mut headers);
         }
-        Won { status, headers, body: Answer::new(content, self.lease.take(), self.place.take()) }
+        Won { status, headers, body: Answer::new(content, self.lease.take(), self.place.take()), upgrade: None }
     }
 }
 

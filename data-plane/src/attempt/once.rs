@@ -46,6 +46,9 @@ impl Once<'_> {
         trail.answered_at = Some(Instant::now());
         let is_final = self.is_last() || !provider.retry.on.server_error;
         let outcome = match Verdict::of(status, &provider.retry) {
+            Verdict::Fail if status == StatusCode::SWITCHING_PROTOCOLS && self.call.body.handshake().is_some() => {
+                Ok(self.switch(response))
+            }
             Verdict::Answer => self.commit(self.bounded(response)?).await,
             Verdict::Pass => self.pass(self.bounded(response)?).await,
             // Said about the caller's own key, or about having none: that is for the caller to hear.
@@ -123,7 +126,12 @@ impl Once<'_> {
 
     /// One request, up to the header of its answer.
     pub(super) async fn exchange(&self, request: Request<Body>) -> Result<Response<Body>, Loss> {
-        self.client.send(request).await.map_err(|error| match self.call.body.upload().and_then(Upload::take_fault) {
+        let sent = if self.call.body.handshake().is_some() {
+            self.client.send_handshake(request).await
+        } else {
+            self.client.send(request).await
+        };
+        sent.map_err(|error| match self.call.body.upload().and_then(Upload::take_fault) {
             Some(fault) => Cause::Upload(fault).then(Next::Nothing),
             None if error.is_connect_timeout() => Clock::Connect.into(),
             None => Cause::Unreachable(error).then(Next::OtherTargetOrAgain),

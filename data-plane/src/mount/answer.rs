@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::{silence::Silence, upstream::Transport};
 
 /// How long a route's target may keep a client waiting in the middle of its answer.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The body of an answer. Dropping it cancels the target.
 #[derive(Debug)]

@@ -1,16 +1,20 @@
 //! OpenAI's REST API as an upstream speaks it: how a request is written and an answer's header and events are read. It sends
 //! nothing and decides nothing.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Uri, header::SERVER};
 use reqwest::Body;
 use signalbox_routing::{Dialect, Endpoint, Target};
+use url::form_urlencoded;
 
 use super::{Call, Key, anthropic, azure, head};
 use crate::{
     headers::{self, X_REQUEST_ID},
     openai::envelope::UsageWish,
     splice::Edit,
+    tunnel,
 };
 
 mod event;
@@ -28,10 +32,13 @@ const REQUEST_IDS: [HeaderName; 3] =
 pub(crate) fn request(call: &Call, target: &Target, key: Option<&Key>) -> http::Result<Request<Body>> {
     let mut request = Request::builder()
         .method(call.method.clone())
-        .uri(uri(target, call.query.as_deref().unwrap_or_default())?)
+        .uri(uri(target, &query(call, &target.model))?)
         .body(call.body.written(&target.model, asking_for_usage(call, target)))?;
     let mut headers = call.headers.clone();
     head::address(&mut headers, &target.provider, key);
+    if call.body.handshake().is_some() {
+        tunnel::switch(&mut headers);
+    }
     *request.headers_mut() = headers;
     Ok(request)
 }
@@ -56,6 +63,15 @@ fn asking_for_usage(call: &Call, target: &Target) -> Option<Edit> {
     let reports = matches!(call.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
     (call.stream && reports && target.provider.request_usage)
         .then(|| Edit { span: span.clone(), value: Bytes::from_static(ask.as_bytes()) })
+}
+
+/// The client's query, with the target's model in a handshake's.
+fn query<'c>(call: &'c Call, model: &str) -> Cow<'c, str> {
+    let query = call.query.as_deref().unwrap_or_default();
+    let Some(span) = call.body.handshake() else { return query.into() };
+    let (before, after) = (query.get(..span.start).unwrap_or_default(), query.get(span.end..).unwrap_or_default());
+    let model: String = form_urlencoded::byte_serialize(model.as_bytes()).collect();
+    [before, &model, after].concat().into()
 }
 
 /// The target's URL with the client's query after its own.

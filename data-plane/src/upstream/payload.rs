@@ -34,6 +34,11 @@ pub(crate) enum Payload {
         /// What is still on its way; `None` = the form is held whole.
         rest: Option<Upload>,
     },
+    /// None: it is a WebSocket's handshake.
+    Handshake {
+        /// Where the value of `model` is in the query.
+        model_span: Range<usize>,
+    },
     /// What names no model, held whole.
     Held(Bytes),
     /// What names no model and goes out as it comes.
@@ -45,17 +50,22 @@ impl Payload {
     pub(super) fn json(&self) -> Option<&Bytes> {
         match self {
             Self::Json { text, .. } => Some(text),
-            Self::Form { .. } | Self::Held(_) | Self::Upload(_) => None,
+            Self::Form { .. } | Self::Handshake { .. } | Self::Held(_) | Self::Upload(_) => None,
         }
     }
 
     /// What of it can go out only once; `None` = nothing.
     pub(crate) fn upload(&self) -> Option<&Upload> {
         match self {
-            Self::Json { .. } | Self::Held(_) => None,
+            Self::Json { .. } | Self::Handshake { .. } | Self::Held(_) => None,
             Self::Form { rest, .. } => rest.as_ref(),
             Self::Upload(upload) => Some(upload),
         }
+    }
+
+    /// Where the model is in the query of a handshake; `None` = it is none.
+    pub(crate) fn handshake(&self) -> Option<&Range<usize>> {
+        if let Self::Handshake { model_span } = self { Some(model_span) } else { None }
     }
 
     /// Whether an attempt has taken what can go out only once.
@@ -84,6 +94,7 @@ impl Payload {
                     None => reqwest::Body::wrap(beginning),
                 }
             }
+            Self::Handshake { .. } => reqwest::Body::default(),
             Self::Held(body) => body.clone().into(),
             Self::Upload(upload) => reqwest::Body::wrap(upload.after(Parts::new(Vec::new()))),
         }
