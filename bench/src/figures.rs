@@ -27,15 +27,15 @@ pub fn slope(samples: &[Sample]) -> Option<f64> {
     (spread > 0.0).then(|| together / spread)
 }
 
-/// Samples as a Markdown table.
+/// Samples as a Markdown table, each with when it was taken.
 #[derive(Debug, Clone, Copy)]
-pub struct Table<'a>(pub &'a [Sample]);
+pub struct Table<'a>(pub &'a [(&'a str, Sample)]);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| streamed requests | resident, KiB | descriptors |\n|---|---|---|")?;
-        self.0.iter().try_for_each(|Sample { requests, resident_kib, descriptors }| {
-            writeln!(f, "| {requests} | {resident_kib} | {descriptors} |")
+        writeln!(f, "| when | streams so far | resident, KiB | descriptors |\n|---|---|---|---|")?;
+        self.0.iter().try_for_each(|(when, Sample { requests, resident_kib, descriptors })| {
+            writeln!(f, "| {when} | {requests} | {resident_kib} | {descriptors} |")
         })
     }
 }

@@ -23,6 +23,9 @@ const UPSTREAM_KEY: &str = "sk-soak";
 /// Words of a quick stream.
 const WORDS: usize = 8;
 
+/// Until connections that were closed are gone.
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// Soaks a data plane in streams.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -44,28 +47,23 @@ struct Arguments {
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let scene = Scene::start().await?;
-    let mut lost = 0;
     let mut out = io::stdout();
 
-    let (samples, tally) = scene.quick(&arguments).await?;
-    lost += tally.lost;
-    writeln!(out, "{}", Table(&samples))?;
-    // The first samples are of a process that still warms up.
+    let (samples, quick) = scene.quick(&arguments).await?;
+    let rows: Vec<_> = samples.iter().map(|sample| ("one after another", *sample)).collect();
+    writeln!(out, "{}", Table(&rows))?;
+    writeln!(out, "{} streams came whole, {} did not.", quick.whole, quick.lost)?;
+    // The first fifth is of a process that still warms up.
     if let Some(slope) = samples.get(samples.len() / 5..).and_then(slope) {
-        writeln!(
-            out,
-            "{} streams came whole, {} did not; {slope:+.2} KiB for 1,000 requests",
-            tally.whole, tally.lost
-        )?;
+        writeln!(out, "Memory grows by {slope:+.2} KiB over 1,000 streams.\n")?;
     }
 
-    let Slow { before, during, after, tally } = scene.slow(&arguments).await?;
-    lost += tally.lost;
-    writeln!(out, "\n{}", Table(&[before, during, after]))?;
-    let more = during.resident_kib.saturating_sub(before.resident_kib);
-    let each = more / u64::try_from(arguments.streams.max(1))?;
-    writeln!(out, "{} slow streams came whole, {} did not; {each} KiB for each while idle", tally.whole, tally.lost)?;
-    Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let Slow { before, during, after, tally: slow } = scene.slow(&arguments).await?;
+    writeln!(out, "{}", Table(&[("before", before), ("all at once", during), ("when they are over", after)]))?;
+    let each = during.resident_kib.saturating_sub(before.resident_kib) / u64::try_from(arguments.streams.max(1))?;
+    writeln!(out, "{} slow streams came whole, {} did not.", slow.whole, slow.lost)?;
+    writeln!(out, "Each takes {each} KiB.")?;
+    Ok(if quick.lost + slow.lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A control plane in this process, and in processes of their own what is measured and the upstream behind it.
@@ -126,12 +124,12 @@ impl Scene {
     /// Slow streams, with a look halfway through them and one when they are over.
     async fn slow(&self, arguments: &Arguments) -> anyhow::Result<Slow> {
         let chats = Chats::new(self.data_plane.addr(), CLIENT_KEY, "demo/fault-slow", arguments.words)?;
-        let before = self.data_plane.sample(0)?;
-        let streams = arguments.streams;
+        let (before, streams) = (self.data_plane.sample(0)?, arguments.streams);
         let running = tokio::spawn(async move { chats.run(streams, streams).await });
         sleep(Duration::from_millis(100) * u32::try_from(arguments.words)?).await;
         let during = self.data_plane.sample(u64::try_from(streams)?)?;
         let tally = running.await?;
+        sleep(SETTLED).await;
         let after = self.data_plane.sample(u64::try_from(streams)?)?;
         Ok(Slow { before, during, after, tally })
     }
