@@ -154,7 +154,10 @@ impl Pool {
     /// As there.
     pub(crate) fn take_again(&self, name: &str, now: Instant, refused: &[Arc<str>]) -> Result<Lease, Unavailable> {
         let mut ledger = lock(&self.ledger);
-        let same = self.untried(&ledger, refused).filter(|(member, _)| *member.credential.name == *name);
+        let is_same = |(member, record): &(&Arc<Member>, Record)| {
+            *member.credential.name == *name && record.trouble_at(now).is_none()
+        };
+        let same = self.untried(&ledger, refused).filter(is_same);
         let member = choice::choose(self.choice, same, now)
             .or_else(|_| choice::choose(self.choice, self.untried(&ledger, refused), now));
         let member = Arc::clone(member?);
