@@ -83,12 +83,6 @@ impl Demo {
         self.log.seen()
     }
 
-    /// How many connections are open.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.log.connections()
-    }
-
     /// Takes no more connections and waits, at most 5 s, until answers under way have ended. Pauses are cut short and silences broken.
     pub async fn stop(self) {
         let Self { stop, server, .. } = self;

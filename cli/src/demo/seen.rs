@@ -96,11 +96,6 @@ impl Log {
         Connection { log: Arc::clone(self), number }
     }
 
-    /// How many connections are open.
-    pub(super) fn connections(&self) -> usize {
-        self.lock().open.len()
-    }
-
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

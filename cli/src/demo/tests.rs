@@ -310,6 +310,27 @@ async fn a_broken_plain_answer_is_cut_short() {
 }
 
 #[tokio::test]
+async fn what_no_server_would_send_is_sent_all_the_same_and_ends_the_connection() {
+    let demo = start().await;
+    for (number, model) in
+        ["fault-refuse", "fault-endless-headers", "fault-length-over", "fault-bad-chunk"].into_iter().enumerate()
+    {
+        let broken = match post(&demo, "/chat/completions", &chat(model, "x", true)).send().await {
+            Ok(response) => !until_broken(response).await.1,
+            Err(_) => true,
+        };
+        assert!(broken, "{model}");
+        tokio::time::timeout(LIMIT, async {
+            while demo.seen()[number].open {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test]
 async fn silence_lasts_until_the_client_goes_or_the_upstream_stops() {
     let demo = start().await;
     let request = chat("fault-one-chunk-then-silence", "one two", true);

@@ -54,3 +54,29 @@ pub(super) fn packed(bytes: &[u8]) -> Bytes {
     let packed = encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("writing to a vector does not fail");
     packed.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_ends_take_turns() {
+        let ended = with_line_ends(b"a\n\nb\n\nc", &[b"\r\n", b"\n", b"\r"]);
+        assert_eq!(ended, Bytes::from_static(b"a\r\n\nb\r\r\nc"));
+    }
+
+    #[test]
+    fn an_event_on_two_lines_is_the_same_json() {
+        let frame = on_two_lines(&Bytes::from_static(b"data: {\"a\":1}\n\n"));
+        assert_eq!(frame, Bytes::from_static(b"data: {\ndata: \"a\":1}\n\n"));
+        let done = Bytes::from_static(b"data: [DONE]\n\n");
+        assert_eq!(on_two_lines(&done), done);
+    }
+
+    #[test]
+    fn usage_goes_beside_what_an_event_says() {
+        let frame = with_usage(&Bytes::from_static(b"data: {\"a\":1}\n\n"));
+        let data: Value = serde_json::from_slice(frame.strip_prefix(b"data: ").unwrap()).unwrap();
+        assert_eq!((&data["a"], &data["usage"]["total_tokens"]), (&json!(1), &json!(5)));
+    }
+}
