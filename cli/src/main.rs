@@ -64,7 +64,7 @@ async fn run_up(arguments: UpArguments, level: Level) -> anyhow::Result<()> {
         log_level: Some(level),
         accounts: accounts::find(|name| env::var(name).ok()),
     };
-    let Some(up) = stop.run_until_cancelled(Up::start(options)).await.transpose()? else { return Ok(()) };
+    let Some(up) = stop.run_until_cancelled(Box::pin(Up::start(options))).await.transpose()? else { return Ok(()) };
     // In one write, so that a script that waits for a line of it finds all of it.
     io::stdout().write_all(Block(up.summary()).to_string().as_bytes())?;
     Ok(up.run(stop).await?)

@@ -36,6 +36,7 @@ const AT_ONCE: usize = 12;
 /// What a client got.
 #[derive(Debug)]
 struct Got {
+    model: String,
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -102,7 +103,7 @@ async fn ask(system: &System, model: &str, streamed: bool) -> Got {
             break End::Left;
         }
     };
-    Got { status, headers, body, end }
+    Got { model: model.to_owned(), status, headers, body, end }
 }
 
 /// The `data:` of each event: frames end with a blank line, lines with a line feed, and nothing else is on the way out.
@@ -132,14 +133,14 @@ impl Got {
     }
 
     fn is_whole(&self, streamed: bool, done: bool) {
-        assert_eq!((self.status, &self.end), (200, &End::Clean));
+        assert_eq!((self.status, &self.end), (200, &End::Clean), "{}", self.model);
         if streamed {
             let data = data(&self.body);
             assert_eq!(text(&data), PROMPT, "{data:?}");
             assert!(data.iter().any(|data| data.contains(r#""finish_reason":"stop""#)), "{data:?}");
             assert_eq!(self.body.ends_with(DONE.as_bytes()), done, "{data:?}");
         } else {
-            assert_eq!(self.json()["choices"][0]["message"]["content"], PROMPT);
+            assert_eq!(self.json()["choices"][0]["message"]["content"], PROMPT, "{}", self.model);
         }
     }
 
@@ -147,14 +148,19 @@ impl Got {
         match owed {
             Ending::Whole => self.is_whole(streamed, fault != Fault::NoDone),
             Ending::AsItCame => {
-                assert_eq!((self.status, &self.end, self.body.is_empty()), (200, &End::Clean, false));
+                assert_eq!((self.status, &self.end, self.body.is_empty()), (200, &End::Clean, false), "{}", self.model);
                 let packed = self.body.starts_with(b"\x1f\x8b");
                 assert_eq!(packed, matches!(fault, Fault::Gzip | Fault::Bomb));
                 assert_eq!(self.header("content-encoding"), if packed { "gzip" } else { "" });
             }
             Ending::Refused { status, code } => {
                 let error = self.json()["error"].take();
-                assert_eq!((self.status, &self.end, &error["code"]), (status, &End::Clean, &json!(code)), "{error}");
+                assert_eq!(
+                    (self.status, &self.end, &error["code"]),
+                    (status, &End::Clean, &json!(code)),
+                    "{}",
+                    self.model
+                );
                 for key in ["message", "type", "param"] {
                     assert!(error.get(key).is_some(), "{error}");
                 }
@@ -162,14 +168,14 @@ impl Got {
             }
             Ending::ErrorEvent { code } => {
                 let data = data(&self.body);
-                assert_eq!((self.status, &self.end), (200, &End::Clean), "{data:?}");
+                assert_eq!((self.status, &self.end), (200, &End::Clean), "{}: {data:?}", self.model);
                 let last: Value = data.last().and_then(|last| serde_json::from_str(last).ok()).unwrap_or_default();
                 assert_eq!(last["error"]["code"], code, "{data:?}");
                 assert!(!data.iter().any(|data| data == "[DONE]"), "{data:?}");
                 assert!(PROMPT.starts_with(&text(&data)) && !text(&data).is_empty(), "{data:?}");
             }
-            Ending::BrokenOff => assert_eq!((self.status, &self.end), (200, &End::BrokenOff)),
-            Ending::Never => assert_eq!((self.status, &self.end), (200, &End::Left)),
+            Ending::BrokenOff => assert_eq!((self.status, &self.end), (200, &End::BrokenOff), "{}", self.model),
+            Ending::Never => assert_eq!((self.status, &self.end), (200, &End::Left), "{}", self.model),
         }
     }
 }
@@ -220,7 +226,6 @@ async fn alone(streamed: bool) {
         let owed = if streamed { stream } else { plain };
         let model = fault.model();
         let got = ask(&system, &format!("{model}/{model}"), streamed).await;
-        println!("{model}: {} {:?}, attempts: {}", got.status, got.end, got.header("x-signalbox-attempts"));
         got.is(owed, fault, streamed);
         assert_eq!(got.header("x-signalbox-attempts"), owed.attempts().to_string(), "{model}");
         drop(got);
@@ -238,7 +243,6 @@ async fn beside_another_target(streamed: bool) {
         let owed = if streamed { stream } else { plain };
         let model = fault.model();
         let got = ask(&system, &format!("{model}-or-echo"), streamed).await;
-        println!("{model}: {} {:?} from {}", got.status, got.end, got.header("x-signalbox-provider"));
         if owed.moves_on() {
             got.is_whole(streamed, true);
             assert_eq!(
