@@ -108,21 +108,13 @@ impl Exchange {
             }
             content = Content::Withheld;
         }
-        let exchange = match Tunnel::of(&mut head.extensions, content, self) {
-            Ok(tunnel) => {
-                head.extensions.insert(tunnel.hand_over());
-                return Response::from_parts(
-                    head,
-                    Carried { content: Content::Withheld, length: Some(0), exchange: None },
-                );
-            }
-            Err((given_back, exchange)) => {
-                content = given_back;
-                exchange
-            }
-        };
+        if let Some(ends) = head.extensions.remove() {
+            head.extensions.insert(Tunnel::new(ends, content, self).hand_over());
+            let nothing = Carried { content: Content::Withheld, length: Some(0), exchange: None };
+            return Response::from_parts(head, nothing);
+        }
         let length = content.size_hint().exact();
-        let mut carried = Carried { content, length, exchange: Some(exchange) };
+        let mut carried = Carried { content, length, exchange: Some(self) };
         carried.finish_if_handed_out();
         Response::from_parts(head, carried)
     }

@@ -95,6 +95,9 @@ pub(crate) struct Kept<'p> {
     allow: &'static str,
 }
 
+/// What can be done with all that is on a shelf.
+const LIST: &str = "GET, HEAD, POST";
+
 /// What can be asked of each shelf: a part of what is kept there, where that is, and for which methods.
 const PARTS: [(Shelf, &str, &str, &str); 6] = [
     (Shelf::Files, "", "/files/{file}", "GET, HEAD, DELETE"),
@@ -128,7 +131,7 @@ impl<'p> Kept<'p> {
         if rest.is_empty() {
             // A response is made at an endpoint, and never listed.
             let lists = shelf != Shelf::Responses;
-            let all = Self { shelf, id: None, part: "", pattern: shelf.path(), allow: "GET, HEAD, POST" };
+            let all = Self { shelf, id: None, part: "", pattern: shelf.path(), allow: LIST };
             return lists.then_some(all);
         }
         let rest = rest.strip_prefix('/')?;
@@ -137,6 +140,12 @@ impl<'p> Kept<'p> {
         let (_, part, pattern, allow) =
             parts.copied().find(|(of, known, ..)| *of == shelf && *known == part).filter(|_| !id.is_empty())?;
         Some(Self { shelf, id: Some(id), part, pattern, allow })
+    }
+
+    /// Every place that there is, as a path pattern, and the methods that there are.
+    pub(crate) fn places() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let lists = [Shelf::Files, Shelf::Batches].into_iter().map(|shelf| (shelf.path(), LIST));
+        lists.chain(PARTS.into_iter().chain([INPUT_ITEMS]).map(|(_, _, pattern, allow)| (pattern, allow)))
     }
 
     /// Which methods there are, as `Allow` lists them.

@@ -32,9 +32,9 @@ const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 /// What is under way in each direction at most.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// The connections to be joined.
+/// The connections to be joined, as an answer's extensions hold them.
 #[derive(Debug, Clone)]
-struct Ends {
+pub(crate) struct Ends {
     client: OnUpgrade,
     upstream: OnUpgrade,
     /// Longest silence in both directions together.
@@ -98,20 +98,15 @@ pub(crate) fn join(reply: &mut Reply, client: OnUpgrade, upstream: OnUpgrade, id
 }
 
 impl Tunnel {
-    /// The tunnel that an answer leads to, if it leads to one; else the exchange as it was.
-    pub(crate) fn of(
-        extensions: &mut http::Extensions,
-        content: Content,
-        exchange: Exchange,
-    ) -> Result<Self, (Content, Exchange)> {
-        let Some(ends) = extensions.remove::<Ends>() else { return Err((content, exchange)) };
+    /// A tunnel through which nothing has passed.
+    pub(crate) fn new(ends: Ends, content: Content, exchange: Exchange) -> Self {
         let traffic = Traffic {
             since: Instant::now(),
             last_ms: AtomicU64::new(0),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
         };
-        Ok(Self { ends, _content: content, exchange, traffic: Arc::new(traffic) })
+        Self { ends, _content: content, exchange, traffic: Arc::new(traffic) }
     }
 
     /// To be found by the connection.

@@ -150,12 +150,17 @@ async fn who_is_meant_must_be_clear() {
     assert_eq!((reply.status, reply.code().as_str()), (400, "provider_required"));
     let reply = send(&client, Method::PUT, "/v1/files/file-1~a").await;
     assert_eq!((reply.status, reply.header("allow")), (405, "GET, HEAD, DELETE"));
+    b.answer(Answer::status(200).header("content-type", "application/json").bodiless());
+    assert_eq!(send(&client, Method::HEAD, "/v1/files/file-1~b").await.status, 200);
+    assert_eq!((b.only().method.as_str(), b.only().target.as_str()), ("HEAD", "/v1/files/file-1"));
+    let reply = send(&client, Method::OPTIONS, "/v1/batches").await;
+    assert_eq!((reply.status, reply.header("allow")), (405, "GET, HEAD, POST"));
     a.answer(Answer::json(200, &json!({"id": "file-1"})));
     system
         .apply(Draft::new().settings(Settings { default_provider: "providers/a".to_owned(), ..Settings::default() }))
         .await;
     assert_eq!(client.get("/v1/files/file-1").await.json(), json!({"id": "file-1~a"}));
-    assert!(b.seen().is_empty());
+    assert_eq!(b.seen().len(), 1);
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use utoipa::openapi::{
     security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
 };
 
+use crate::path::Kept;
+
 const ABOUT: &str = "An OpenAI-compatible gateway. A model is named `provider/model`, or as a redirect names it. \
     Fields that are not listed here are passed on as they are.\n\n\
     Every answer has an `x-request-id`. An answer from a provider says which one it was (`x-signalbox-provider`), which model \
@@ -30,6 +32,11 @@ const API: [(Method, &str, &str); 3] = [
     ),
 ];
 
+/// Of what providers keep.
+const KEPT: &str = "Asked of the provider that the id says, `file-abc~provider`; else of the one that the header \
+    `x-signalbox-provider` names; else of the default one, or the only one. 404 `not_found` where the key may not use it, \
+    400 `provider_required` where several could be meant.";
+
 /// The gateway's own pages, which need no key.
 const PAGES: [(&str, &str); 7] = [
     ("/", "What this is and where things are"),
@@ -45,10 +52,10 @@ const PAGES: [(&str, &str); 7] = [
 const ERRORS: [(StatusCode, &str); 12] = [
     (
         StatusCode::BAD_REQUEST,
-        "`invalid_json`, `missing_parameter`, `repeated_parameter`, `invalid_type`, `invalid_url`, `malformed_request`, `ambiguous_api_key`",
+        "`invalid_json`, `missing_parameter`, `repeated_parameter`, `invalid_type`, `invalid_url`, `malformed_request`, `malformed_form`, `ambiguous_api_key`, `mixed_providers`, `provider_required`",
     ),
     (StatusCode::UNAUTHORIZED, "`missing_api_key`, `invalid_api_key`"),
-    (StatusCode::NOT_FOUND, "`model_not_found`, `unknown_url`"),
+    (StatusCode::NOT_FOUND, "`model_not_found`, `not_found`, `unknown_url`"),
     (StatusCode::METHOD_NOT_ALLOWED, "`method_not_allowed`; `Allow` lists those that can be used"),
     (StatusCode::REQUEST_TIMEOUT, "`request_timeout`: the request came too slowly"),
     (StatusCode::PAYLOAD_TOO_LARGE, "`request_too_large`"),
@@ -80,6 +87,13 @@ pub(super) fn document(base_path: &str) -> OpenApi {
     for (method, path, summary) in API {
         add(&mut paths, &method, format!("/v1{path}"), keyed(summary, "models").parameters(Some(parameters(path))));
     }
+    for (path, methods) in Kept::places() {
+        for method in methods.split(", ").filter_map(method_of) {
+            let kept =
+                keyed(path.trim_start_matches('/'), "kept").description(Some(KEPT)).parameters(Some(parameters(path)));
+            paths.add_path_operation(format!("/v1{path}"), vec![method], kept.build());
+        }
+    }
     for (path, summary) in PAGES {
         let page = OperationBuilder::new().summary(Some(summary)).tag("pages").response("200", answer("The page"));
         add(&mut paths, &Method::GET, path.to_owned(), page);
@@ -102,6 +116,16 @@ pub(super) fn document(base_path: &str) -> OpenApi {
 fn add(paths: &mut Paths, method: &Method, path: String, operation: OperationBuilder) {
     let method = if *method == Method::GET { HttpMethod::Get } else { HttpMethod::Post };
     paths.add_path_operation(path, vec![method], operation.build());
+}
+
+/// A method as the document has it; `HEAD` goes without saying.
+fn method_of(name: &str) -> Option<HttpMethod> {
+    match name {
+        "GET" => Some(HttpMethod::Get),
+        "POST" => Some(HttpMethod::Post),
+        "DELETE" => Some(HttpMethod::Delete),
+        _ => None,
+    }
 }
 
 /// The parameters in a path.
@@ -199,6 +223,11 @@ mod tests {
                 let schema = &operation["responses"][status]["content"]["application/json"]["schema"];
                 assert_eq!(*schema, json!({"$ref": "#/components/schemas/Error"}), "{endpoint:?} {status}");
             }
+        }
+        for (path, method) in
+            [("/v1/files", "post"), ("/v1/files/{file}", "delete"), ("/v1/batches/{batch}/cancel", "post")]
+        {
+            assert!(document["paths"][path][method].is_object(), "{method} {path}");
         }
         for (path, _) in PAGES {
             let page = &document["paths"][path]["get"];

@@ -73,7 +73,7 @@ impl Heads {
                 self.name.push(byte.to_ascii_lowercase());
                 Place::Name
             }
-            (Place::Size { size, .. }, b'\n') if size == 0 => Place::Trailer { empty: true },
+            (Place::Size { size: 0, .. }, b'\n') => Place::Trailer { empty: true },
             // The line's end behind the chunk is counted as part of it.
             (Place::Size { size, .. }, b'\n') => Place::Body { left: size.saturating_add(2), chunked: true },
             (Place::Size { size, extended: false }, byte) if byte.is_ascii_hexdigit() => {

@@ -120,7 +120,7 @@ impl<B: Body<Data = Bytes, Error = std::convert::Infallible> + Unpin> Body for O
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.rest.as_ref().map_or_else(|| self.upload.0.size.clone(), Body::size_hint);
+        let rest = self.rest.as_ref().map_or_else(|| self.upload.0.size, Body::size_hint);
         match (self.beginning.size_hint().exact(), rest.exact()) {
             (Some(beginning), Some(rest)) => SizeHint::with_exact(beginning + rest),
             _ => SizeHint::default(),
