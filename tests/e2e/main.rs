@@ -46,3 +46,4 @@ mod universal;
 mod up;
 mod usage;
 mod websocket;
+mod words;
