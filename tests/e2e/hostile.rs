@@ -262,7 +262,7 @@ async fn nothing_in_a_request_chooses_a_host_or_a_key() {
     })
     .to_string();
     let lines = format!(
-        "host: {0}\r\nx-forwarded-host: {0}\r\nx-original-url: {1}\r\nx-base-url: {1}\r\nx-signalbox-provider: other\r\ncontent-length: {2}\r\n",
+        "host: {0}\r\nx-forwarded-host: {0}\r\nx-original-url: {1}\r\nx-base-url: {1}\r\ncontent-length: {2}\r\n",
         elsewhere.addr(),
         url,
         body.len()
@@ -270,8 +270,13 @@ async fn nothing_in_a_request_chooses_a_host_or_a_key() {
     assert_eq!(answer(&system, post(&lines, &body)).await.map(|answer| answer.status), Some(200));
     let seen = upstream.only();
     assert_eq!(seen.header("host"), Some(upstream.addr().to_string().as_str()));
-    assert_eq!((seen.header("authorization"), seen.header("x-signalbox-provider")), (Some("Bearer sk-main"), None));
-    assert_eq!(elsewhere.connections(), 0);
+    assert_eq!(seen.header("authorization"), Some("Bearer sk-main"));
+    // A provider may be named, but only one that is configured.
+    for named in ["other", &url] {
+        let lines = format!("{lines}x-signalbox-provider: {named}\r\n");
+        assert_eq!(answer(&system, post(&lines, &body)).await.map(|answer| answer.status), Some(404), "{named}");
+    }
+    assert_eq!((upstream.calls().len(), elsewhere.connections()), (1, 0));
 }
 
 #[tokio::test]
