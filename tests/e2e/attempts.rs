@@ -65,7 +65,8 @@ async fn each_kind_of_failure_is_tried_again_unless_it_is_switched_off() {
     let (system, upstream) = (System::start().await, Upstream::start().await);
     let limited = || Answer::status(429).header("retry-after", "30").body("{}");
     let cut = || Answer::raw("HTTP/1.1 200 OK\r\ncontent-le");
-    let off: [(&str, Retry, fn() -> Answer, (u16, &str)); 5] = [
+    type Off = (&'static str, Retry, fn() -> Answer, (u16, &'static str));
+    let off: [Off; 5] = [
         ("rate", Retry { on_rate_limit: Some(false), ..quick_retry() }, limited, (429, "rate_limit_exceeded")),
         (
             "server",

@@ -1,5 +1,6 @@
 //! How stories look at what an operator is refused: the precise error, and that no revision was made.
 
+use futures_util::future::LocalBoxFuture;
 use signalbox_tests::Admin;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
@@ -28,13 +29,15 @@ pub(crate) fn names(status: &Status, code: Code, subject: &str, words: &str) {
     assert!(found, "neither `{subject}` nor `{words}`: {named:?}, {status}");
 }
 
-/// The error of a call that must fail and make no revision.
-pub(crate) async fn refused<T: std::fmt::Debug>(
-    admin: &Admin,
-    call: impl Future<Output = Result<Response<T>, Status>>,
-) -> Status {
-    let before = admin.revision().await;
-    let status = call.await.expect_err("this must be refused");
-    assert_eq!(admin.revision().await, before, "a refused call made a revision: {status}");
-    status
+/// The error of a call that must fail and make no revision. On the heap, as a whole provider may be in the call.
+pub(crate) fn refused<'a, T: std::fmt::Debug>(
+    admin: &'a Admin,
+    call: impl Future<Output = Result<Response<T>, Status>> + 'a,
+) -> LocalBoxFuture<'a, Status> {
+    Box::pin(async move {
+        let before = admin.revision().await;
+        let status = call.await.expect_err("this must be refused");
+        assert_eq!(admin.revision().await, before, "a refused call made a revision: {status}");
+        status
+    })
 }
