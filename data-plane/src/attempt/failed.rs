@@ -174,7 +174,7 @@ impl Cause {
     /// Whether it is the target that failed, and not a credential, the request or the client's patience.
     pub(super) fn is_the_targets(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::ErrorInside | Self::BrokenOff(_) => true,
+            Self::Unreachable(_) | Self::ErrorInside | Self::Unreadable | Self::BrokenOff(_) => true,
             Self::TimedOut(clock) => matches!(clock, Clock::Connect | Clock::ResponseHeader | Clock::FirstEvent),
             Self::Status(status) => status.is_server_error(),
             Self::CredentialsExhausted { .. }
@@ -183,7 +183,6 @@ impl Cause {
             | Self::Ejected
             | Self::TooLarge { .. }
             | Self::OverLimit { .. }
-            | Self::Unreadable
             | Self::Upload(_)
             | Self::Unsendable(_) => false,
         }
@@ -196,13 +195,14 @@ impl Cause {
             Self::TimedOut(Clock::Connect) => on.connect_failure,
             Self::TimedOut(_) => on.timeout,
             Self::RateLimited => on.rate_limit,
-            Self::Unreachable(_) | Self::Status(_) | Self::ErrorInside | Self::BrokenOff(_) => on.server_error,
+            Self::Unreachable(_) | Self::Status(_) | Self::ErrorInside | Self::Unreadable | Self::BrokenOff(_) => {
+                on.server_error
+            }
             Self::CredentialsExhausted { .. }
             | Self::Busy
             | Self::Ejected
             | Self::TooLarge { .. }
             | Self::OverLimit { .. }
-            | Self::Unreadable
             | Self::Upload(_)
             | Self::Unsendable(_) => true,
         }
