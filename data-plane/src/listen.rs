@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{Stream, StreamExt as _, stream};
 use http::{Request, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Either};
@@ -110,10 +111,25 @@ impl Listener {
 
     /// Accepts until told to close; the socket is closed on return. Connections that were accepted go on.
     pub(crate) async fn accept(self, door: Arc<Door>, closing: CancellationToken) {
+        let Self { socket, carrier, free, .. } = self;
+        let arriving = stream::poll_fn(|cx| socket.poll_accept(cx).map(Some));
+        carrier.accept(arriving, &free, door, closing).await;
+    }
+}
+
+impl Carrier {
+    /// Carries each connection that arrives, until told to close.
+    async fn accept(
+        &self,
+        mut arriving: impl Stream<Item = io::Result<(TcpStream, SocketAddr)>> + Unpin,
+        free: &Arc<Semaphore>,
+        door: Arc<Door>,
+        closing: CancellationToken,
+    ) {
         // At the limit nothing is accepted: the system's queue holds those who wait.
-        while let Some(Ok(permit)) = closing.run_until_cancelled(Arc::clone(&self.free).acquire_owned()).await {
-            match closing.run_until_cancelled(self.socket.accept()).await {
-                Some(Ok((stream, peer))) => self.carrier.spawn((stream, peer.ip()), Arc::clone(&door), permit),
+        while let Some(Ok(permit)) = closing.run_until_cancelled(Arc::clone(free).acquire_owned()).await {
+            match closing.run_until_cancelled(arriving.next()).await.flatten() {
+                Some(Ok((stream, peer))) => self.spawn((stream, peer.ip()), Arc::clone(&door), permit),
                 Some(Err(error)) if concerns_one_connection(&error) => {}
                 Some(Err(error)) => {
                     tracing::warn!(%error, pause_ms = ACCEPT_PAUSE.as_millis(), "cannot accept connections");

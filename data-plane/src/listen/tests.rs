@@ -1,9 +1,12 @@
 //! Connections with and without manners, over real sockets.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     task::JoinHandle,
+    time::Instant,
 };
 
 use super::*;
@@ -251,6 +254,24 @@ async fn at_the_limit_a_connection_waits_for_another_to_end() {
     assert!(timeout(Duration::from_millis(200), second.read_u8()).await.is_err(), "it waits");
     drop(first);
     read_until(&mut second, "}").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_descriptor_table_is_asked_again_after_a_while_and_not_at_once() {
+    const EMFILE: i32 = 24;
+    let (limits, door) = (Limits::default(), unconfigured(Limits::default()));
+    let (asked, closing) = (AtomicU32::new(0), CancellationToken::new());
+    let full = stream::repeat_with(|| {
+        if asked.fetch_add(1, Ordering::Relaxed) == 9 {
+            closing.cancel();
+        }
+        Err(io::Error::from_raw_os_error(EMFILE))
+    });
+    let started = Instant::now();
+    let free = Arc::new(Semaphore::new(1));
+    Carrier { tls: None, limits }.accept(full, &free, door, closing.clone()).await;
+    assert_eq!((asked.load(Ordering::Relaxed), started.elapsed()), (10, 9 * ACCEPT_PAUSE));
+    assert_eq!(free.available_permits(), 1, "nobody's place is lost");
 }
 
 #[tokio::test]
