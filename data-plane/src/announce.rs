@@ -1,7 +1,10 @@
-//! What a new configuration changes in the log: how much is logged, and, once, which routes there are. It changes nothing else.
+//! What a new configuration changes in the log: how much is logged, and which routes there are, told at the start and whenever they
+//! change. It changes nothing else.
+
+use std::sync::Arc;
 
 use signalbox_logs::Level;
-use signalbox_routing::{LogLevel, RouteTarget};
+use signalbox_routing::{LogLevel, Route, RouteTarget};
 
 use crate::live::Snapshot;
 
@@ -10,13 +13,13 @@ use crate::live::Snapshot;
 pub(crate) struct Announcer {
     level: Option<Level>,
     in_force: Option<LogLevel>,
-    routes_told: bool,
+    routes: Vec<Arc<Route>>,
 }
 
 impl Announcer {
     /// One that changes this level.
     pub(crate) fn new(level: Option<Level>) -> Self {
-        Self { level, in_force: None, routes_told: false }
+        Self { level, in_force: None, routes: Vec::new() }
     }
 
     /// A configuration is in force.
@@ -28,16 +31,17 @@ impl Announcer {
             level.set(wanted.map(verbosity));
             tracing::info!(log_level = ?wanted, "log level as configured");
         }
-        if !std::mem::replace(&mut self.routes_told, true) {
-            routes(snapshot);
+        let routes: Vec<_> = snapshot.runtime.routes().cloned().collect();
+        if routes != self.routes {
+            tell_routes(&routes, &snapshot.runtime.settings().base_path);
+            self.routes = routes;
         }
     }
 }
 
 /// One line a route, as a table of where each leads.
-fn routes(snapshot: &Snapshot) {
-    for route in snapshot.runtime.routes() {
-        let base = &snapshot.runtime.settings().base_path;
+fn tell_routes(routes: &[Arc<Route>], base: &str) {
+    for route in routes {
         let to = match &route.to {
             RouteTarget::Fixed(target) => target.to_string(),
             RouteTarget::Universal { .. } => "{http|https}://{host}/{path}".to_owned(),

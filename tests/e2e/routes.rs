@@ -1,11 +1,17 @@
 //! Mounts outside `/v1`: what comes in goes out as it is, and the other way round.
 
 use http::Method;
-use signalbox_proto::admin::v1::{Route, Settings};
+use signalbox_proto::{
+    admin::v1::{Route, Settings},
+    config::v1::ForwardProxy as Way,
+};
 use signalbox_tests::{
-    Answer, CLIENT_KEY, Client, Draft, Reply, System, Upstream,
+    Answer, CLIENT_KEY, Client, Draft, ForwardProxy, Reply, System, Upstream,
     draft::{header, millis, route},
+    logs,
+    proxy::Told,
     upstream::{Refusing, Seen},
+    wait::eventually,
 };
 
 async fn system(change: impl FnOnce(Route) -> Route) -> (System, Upstream) {
@@ -227,4 +233,145 @@ async fn a_caller_that_leaves_takes_the_target_along() {
     drop(response);
     upstream.abandoned(0, std::time::Duration::from_secs(1)).await;
     system.data_plane().recorded("abandoned", 1).await;
+}
+
+#[tokio::test]
+async fn a_forward_proxy_is_the_routes_own_or_the_global_one_or_none() {
+    let (system, upstream) = (System::start().await, Upstream::start().await);
+    let (global, own, socks) = (ForwardProxy::http().await, ForwardProxy::http().await, ForwardProxy::socks5().await);
+    let target = format!("http://{}", upstream.addr());
+    let way = |url: &str, username: &str, password: &str| {
+        Some(Way { url: url.to_owned(), username: username.to_owned(), password: password.to_owned() })
+    };
+    let draft = Draft::new()
+        .settings(Settings { forward_proxy: way(global.url(), "", ""), ..Settings::default() })
+        .route(route("global", &target))
+        .route(Route { forward_proxy: way("", "", ""), ..route("direct", &target) })
+        .route(Route { forward_proxy: way(own.url(), "user", "p:ss"), ..route("own", &target) })
+        .route(Route { forward_proxy: way(socks.url(), "user", "p:ss"), ..route("socks", &target) });
+    system.apply(draft).await;
+    let client = system.client().without_key();
+    for segment in ["global", "direct", "own", "socks"] {
+        let reply = send(&client, Method::POST, &format!("/{segment}/x?a=b"), &[], "body").await;
+        assert_eq!(reply.status, 200, "{segment}: {}", reply.text());
+    }
+    let (addr, told) = (upstream.addr(), |proxy: &ForwardProxy| proxy.told());
+    let through = format!("POST http://{addr}/x?a=b HTTP/1.1");
+    let said = |what: &str, login: &str| vec![Told { what: what.to_owned(), login: login.to_owned() }];
+    assert_eq!(told(&global), said(&through, ""));
+    assert_eq!(told(&own), said(&through, "Basic dXNlcjpwOnNz"));
+    assert_eq!(told(&socks), said(&format!("CONNECT {addr}"), "user:p:ss"));
+    for seen in upstream.seen() {
+        assert_eq!((seen.target.as_str(), seen.text()), ("/x?a=b", "body"));
+    }
+    assert_eq!(upstream.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_an_error_and_no_reason_to_go_directly() {
+    let (system, upstream, refusing) = (System::start().await, Upstream::start().await, Refusing::start());
+    let gone = Some(Way { url: format!("http://{}", refusing.addr()), ..Way::default() });
+    let target = format!("http://{}", upstream.addr());
+    system.apply(Draft::new().route(Route { forward_proxy: gone, ..route("mount", &target) })).await;
+    let reply = send(&system.client().without_key(), Method::GET, "/mount/x", &[], "").await;
+    assert_eq!((reply.status, reply.code().as_str()), (502, "upstream_error"));
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn routes_are_below_a_base_path_of_any_depth() {
+    let (system, upstream) = system(|route| route).await;
+    for base in ["/byok", "/api/v1/proxy", "/a/b/c/d/e"] {
+        system.apply(Draft::new().settings(Settings { base_path: base.to_owned(), ..Settings::default() })).await;
+        let client = system.client().without_key();
+        assert_eq!(send(&client, Method::GET, &format!("{base}/mount/x"), &[], "").await.status, 200, "{base}");
+        assert_eq!(send(&client, Method::GET, &format!("{base}x/mount/x"), &[], "").await.status, 404, "{base}");
+        assert_eq!(client.get(&format!("{base}/")).await.json()["base_path"], base);
+    }
+    assert!(upstream.seen().iter().all(|seen| seen.target == "/base/x"), "{:?}", upstream.seen());
+}
+
+#[tokio::test]
+async fn what_a_target_breaks_is_told_before_its_answer_has_begun_and_never_dressed_up() {
+    let (system, upstream) = system(|route| route).await;
+    let client = system.client().without_key();
+    let endless = format!("HTTP/1.1 200 OK\r\n{}", "x-endless: 1234567890\r\n".repeat(100_000));
+    for (name, bytes) in [
+        ("garbage", "\u{1}\u{2} no HTTP at all\r\n\r\n".to_owned()),
+        ("endless headers", endless),
+        ("one endless header", format!("HTTP/1.1 200 OK\r\nx: {}", "a".repeat(2_000_000))),
+        ("a status that is none", "HTTP/1.1 2000 OK\r\n\r\n".to_owned()),
+        (
+            "an unasked upgrade",
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".to_owned(),
+        ),
+        ("nothing", String::new()),
+    ] {
+        upstream.answer(Answer::raw(bytes));
+        let reply = send(&client, Method::POST, "/mount/x", &[], "body").await;
+        assert_eq!((reply.status, reply.code().as_str()), (502, "upstream_error"), "{name}");
+        assert!(!reply.header("x-request-id").is_empty(), "{name}");
+    }
+    assert_eq!(upstream.seen().len(), 6, "nothing is tried again");
+}
+
+#[tokio::test]
+async fn informational_answers_are_skipped_and_surplus_bytes_answer_nobody() {
+    let (system, upstream) = system(|route| route).await;
+    let client = system.client().without_key();
+    let early = "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
+    let whole = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nmine";
+    let surplus = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong";
+    upstream.answer(Answer::raw(format!("{early}{whole}{surplus}")));
+    let first = send(&client, Method::GET, "/mount/x", &[], "").await;
+    assert_eq!((first.status, first.text(), first.header("link")), (200, "mine", ""));
+    upstream.answer(Answer::status(200).body("next"));
+    let next = send(&client, Method::GET, "/mount/x", &[], "").await;
+    assert_eq!((next.status, next.text()), (200, "next"));
+}
+
+#[tokio::test]
+async fn a_target_that_hangs_up_after_each_answer_costs_no_request() {
+    let (system, upstream) = system(|route| route).await;
+    let client = system.client().without_key();
+    for number in 0..20 {
+        upstream.answer(Answer::raw("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"));
+        let reply = send(&client, Method::GET, "/mount/x", &[], "").await;
+        assert_eq!((reply.status, reply.text()), (200, "ok"), "request {number}");
+    }
+}
+
+#[tokio::test]
+async fn the_time_out_is_the_targets_and_not_the_clients() {
+    let (system, upstream) = system(|route| Route { timeout: millis(400), ..route }).await;
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Result<Vec<u8>, std::io::Error>>();
+    let body = reqwest::Body::wrap_stream(tokio_stream::wrappers::UnboundedReceiverStream::new(receiver));
+    let sending = tokio::spawn(system.client().without_key().request(Method::POST, "/mount/up").body(body).send());
+    let mut pieces = tokio::time::interval(std::time::Duration::from_millis(150));
+    for _ in 0..6 {
+        pieces.tick().await;
+        sender.send(Ok(b"piece ".to_vec())).unwrap();
+    }
+    drop(sender);
+    assert_eq!(sending.await.unwrap().unwrap().status(), 200, "it took more than twice the time-out to send");
+    assert_eq!(upstream.only().body.len(), 36);
+}
+
+#[tokio::test]
+async fn the_log_tells_which_routes_there_are_and_the_switch_silences_exchanges() {
+    let (system, upstream) = system(|route| route).await;
+    let target = format!("http://{}/base", upstream.addr());
+    let told = eventually("the table of routes", async || logs::holding(&target).into_iter().next_back()).await;
+    assert_eq!(
+        (&told["path"], &told["to"], &told["message"]),
+        (&"/mount/".into(), &target.as_str().into(), &"route".into())
+    );
+    let client = system.client().without_key();
+    let logged = send(&client, Method::GET, "/mount/x", &[], "").await;
+    let id = logged.header("x-request-id").to_owned();
+    eventually("the exchange's line", async || logs::access(&id)).await;
+    system.apply(Draft::new().settings(Settings { request_log: Some(false), ..Settings::default() })).await;
+    let silent = send(&client, Method::GET, "/mount/x", &[], "").await;
+    system.data_plane().recorded("completed", 2).await;
+    assert!(logs::access(silent.header("x-request-id")).is_none());
 }

@@ -8,7 +8,7 @@ pub mod draft;
 mod http1;
 pub mod logs;
 mod process;
-mod proxy;
+pub mod proxy;
 mod raw;
 mod system;
 pub mod upstream;
