@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use signalbox_control_plane::{
     app as control_plane,
     files::{DATABASE, DataDir},
+    import::Import,
     source,
 };
 use signalbox_data_plane::{
@@ -138,7 +139,7 @@ impl Up {
         let control_plane = control_plane(&options, &dir, &secrets).await?;
         let imported = control_plane.imported();
         let listen = options.listen.or_else(|| imported?.listen).unwrap_or(LISTEN);
-        let routes = imported.map(|imported| imported.config.routes.iter().map(Mount::of).collect());
+        let routes = imported.map(mounts).unwrap_or_default();
         let to = Towards { listen, sync: control_plane.sync_addr(), log_level: options.log_level.clone() };
         let data_plane = data_plane(to, &dir, &secrets).await?;
         let mut summary = Summary {
@@ -150,7 +151,7 @@ impl Up {
             data_dir: options.data_dir.clone(),
             database: dir.join(DATABASE),
             demo: options.demo,
-            routes: routes.unwrap_or_default(),
+            routes,
         };
         let is_new = !had_database || control_plane.ledger().state().position.revision == Revision::FIRST;
         let mut planes = Planes::run(control_plane, data_plane);
@@ -184,6 +185,12 @@ impl Up {
         }
         Ok(outcome?)
     }
+}
+
+/// The routes of a file, as they are listed.
+fn mounts(imported: &Import) -> Vec<Mount> {
+    let base_path = imported.config.settings.as_ref().map_or("", |settings| &settings.base_path);
+    imported.config.routes.iter().map(|route| Mount::of(route, base_path)).collect()
 }
 
 /// Where a data plane listens, where it joins, and how much it logs.

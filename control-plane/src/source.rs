@@ -149,7 +149,7 @@ impl Source {
         let import = parse(&tried, &options).map_err(|fault| failed(fault.into()))?;
         tracing::info!(file = %options.path.display(), format = %import.format, "the configuration comes from a file");
         for note in &import.notes {
-            tracing::info!(file = %options.path.display(), key = note.key, "{}", note.text);
+            tracing::info!(file = %options.path.display(), "`{}` {}", note.key, note.text);
         }
         let (sender, asked) = mpsc::channel(QUEUE);
         Ok(Self { options, import, tried, said: Settings::default(), reloads: Reloads(Some(sender)), asked })

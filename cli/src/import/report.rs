@@ -84,10 +84,7 @@ pub(crate) fn write_table(
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> fmt::Result {
     let mut table = Table::new();
-    table
-        .load_style(presets::ASCII_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH);
+    table.load_style(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(header.to_vec());
     for row in rows {
         table.add_row(row);

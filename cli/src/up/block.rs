@@ -37,16 +37,16 @@ pub struct Summary {
 /// A route, as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    segment: String,
+    path: String,
     target: String,
     proxy: String,
     disabled: bool,
 }
 
 impl Mount {
-    /// What is said of a route.
+    /// What is said of a route below this base path.
     #[must_use]
-    pub fn of(route: &Route) -> Self {
+    pub fn of(route: &Route, base_path: &str) -> Self {
         let id = route.name.strip_prefix("routes/").unwrap_or(&route.name);
         let target = match &route.destination {
             Some(Destination::TargetUrl(url)) => url.clone(),
@@ -59,7 +59,7 @@ impl Mount {
             None => "as in the settings".to_owned(),
         };
         let segment = if route.segment.is_empty() { id } else { &route.segment };
-        Self { segment: segment.to_owned(), target, proxy, disabled: route.disabled }
+        Self { path: format!("{base_path}/{segment}/"), target, proxy, disabled: route.disabled }
     }
 }
 
@@ -87,7 +87,7 @@ impl Display for Block<'_> {
             writeln!(f, "\nRoutes:\n")?;
             let row = |mount: &Mount| {
                 let state = if mount.disabled { "off" } else { "on" };
-                vec![format!("/{}", mount.segment), mount.target.clone(), mount.proxy.clone(), state.to_owned()]
+                vec![mount.path.clone(), mount.target.clone(), mount.proxy.clone(), state.to_owned()]
             };
             write_table(f, &["Path", "Goes to", "Through", ""], self.0.routes.iter().map(row))?;
         }
@@ -202,9 +202,14 @@ Try it:
             disabled: id == "b",
             ..Route::default()
         };
-        let routes = [route("a", "http://one"), route("b", "http://two")].iter().map(Mount::of).collect();
+        let routes = [route("a", "http://one"), route("b", "http://two")]
+            .iter()
+            .map(|route| Mount::of(route, "/base"))
+            .collect();
         let text = Block(&Summary { routes, ..summary() }).to_string();
-        for row in [["/a", "http://one", "http://proxy:1", "on"], ["/b", "http://two", "http://proxy:1", "off"]] {
+        for row in
+            [["/base/a/", "http://one", "http://proxy:1", "on"], ["/base/b/", "http://two", "http://proxy:1", "off"]]
+        {
             assert!(text.lines().any(|line| row.iter().all(|word| line.contains(word))), "{row:?} in {text}");
         }
         assert!(!text.contains("hidden"), "{text}");
