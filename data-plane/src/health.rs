@@ -7,15 +7,17 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, request::Parts};
+use jiff::Timestamp;
 use serde::Serialize;
-use signalbox_routing::{Caller, Position, Provider};
+use signalbox_routing::{Caller, Position, Provider, Runtime};
 use tokio::{
     sync::OnceCell,
     time::{Instant, timeout},
 };
 
 use crate::{
+    auth,
     credentials::{self, Lease},
     http::Door,
     live::Snapshot,
@@ -46,7 +48,7 @@ pub(crate) struct Report {
     /// How the keys of each provider that has some are, by its id.
     credential_pools: BTreeMap<String, credentials::Report>,
     statistics: Statistics,
-    /// The models that anyone may see; absent where a key is asked for.
+    /// The models that whoever asks may see; absent where that takes a key and none was presented.
     #[serde(skip_serializing_if = "Option::is_none")]
     models: Option<Vec<String>>,
 }
@@ -102,14 +104,12 @@ impl Probe {
 }
 
 /// How the gateway and its upstreams are.
-pub(crate) async fn report(door: &Door, snapshot: Option<&Arc<Snapshot>>) -> Report {
+pub(crate) async fn report(door: &Door, head: &Parts, snapshot: Option<&Arc<Snapshot>>) -> Report {
     let providers = match snapshot {
         Some(snapshot) => door.prober.reachable(snapshot).await,
         None => Reachable::default(),
     };
-    let settings = snapshot.map(|snapshot| snapshot.runtime.settings());
-    let keyless = snapshot.filter(|_| settings.is_some_and(|settings| settings.keyless_models));
-    let now = jiff::Timestamp::now();
+    let now = Timestamp::now();
     let (healthy_providers, total_providers) = (providers.values().filter(|up| **up).count(), providers.len());
     Report {
         status: status(snapshot.is_some(), healthy_providers, total_providers),
@@ -123,10 +123,18 @@ pub(crate) async fn report(door: &Door, snapshot: Option<&Arc<Snapshot>>) -> Rep
         total_providers,
         credential_pools: snapshot.map(|snapshot| snapshot.upstreams.pools_report()).unwrap_or_default(),
         statistics: Statistics::of(door),
-        models: keyless.map(|snapshot| {
-            snapshot.runtime.models(Caller::Operator).into_iter().map(|model| model.id.to_string()).collect()
-        }),
+        models: snapshot.and_then(|snapshot| models(&snapshot.runtime, head, now)),
     }
+}
+
+fn models(runtime: &Runtime, head: &Parts, now: Timestamp) -> Option<Vec<String>> {
+    let asks = auth::Caller::identify(runtime, &head.headers, head.uri.query(), now.as_millisecond()).ok();
+    let sees = match asks.as_ref().and_then(auth::Caller::key) {
+        Some(key) => Caller::Key(key),
+        None if runtime.settings().keyless_models => Caller::Operator,
+        None => return None,
+    };
+    Some(runtime.models(sees).into_iter().map(|model| model.id.to_string()).collect())
 }
 
 fn status(configured: bool, healthy: usize, total: usize) -> &'static str {

@@ -66,7 +66,7 @@ pub(crate) async fn show(
     let base_path = snapshot.map_or("", |snapshot| &snapshot.runtime.settings().base_path);
     match page {
         Page::About => Ok(about(base_path)),
-        Page::Health => Ok(reply::json(&health::report(door, snapshot).await)),
+        Page::Health => Ok(reply::json(&health::report(door, head, snapshot).await)),
         Page::Alive => Ok(reply::json(&Status { status: "alive" })),
         Page::Ready if door.is_ready(snapshot) => Ok(reply::json(&Status { status: "ready" })),
         Page::Ready if snapshot.is_none() => Err(Error::NotReady),
