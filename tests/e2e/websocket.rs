@@ -4,7 +4,10 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use signalbox_proto::admin::v1::Provider;
+use signalbox_proto::{
+    admin::v1::{Provider, Route, route::Destination},
+    config::v1::Universal,
+};
 use signalbox_tests::{
     Answer, CLIENT_KEY, Draft, Setup, System, Upstream,
     draft::{millis, provider, route},
@@ -202,6 +205,13 @@ async fn a_route_passes_a_websocket_and_no_other_protocol() {
     said(&mut socket, "hello").await;
     socket.write_all(b"frame").await.unwrap();
     said(&mut socket, "frame").await;
+    let universal = Universal { allowed_ranges: vec!["127.0.0.0/8".to_owned()] };
+    let named = Route { destination: Some(Destination::Universal(universal)), ..route("named", "") };
+    system.apply(Draft::new().route(named)).await;
+    let (mut socket, answer) = open(&system, &format!("/named/http://{}/chat", echo.addr), "").await;
+    assert!(answer.starts_with("http/1.1 101 "), "{answer}");
+    assert!(echo.head().await.starts_with("get /chat "));
+    said(&mut socket, "hello").await;
     let upstream = Upstream::start().await;
     system.apply(Draft::new().route(route("plain", &upstream.url()))).await;
     upstream.answer(Answer::json(200, &Value::Null));

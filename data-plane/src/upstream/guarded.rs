@@ -12,7 +12,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri, header::UPGRADE};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{
@@ -37,11 +37,16 @@ use crate::destination::{self, may_call};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Pooled = legacy::Client<HttpsConnector<Dialler<GaiResolver>>, Body>;
 type Connecting = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
 
 /// A pooled HTTP client that calls only what it may. Cheap to clone; the clones share their connections.
 #[derive(Debug, Clone)]
-pub(crate) struct Guarded(legacy::Client<HttpsConnector<Dialler<GaiResolver>>, Body>);
+pub(crate) struct Guarded {
+    pooled: Pooled,
+    /// For handshakes, which only HTTP/1.1 has.
+    switching: Pooled,
+}
 
 /// Why no such client can be made.
 #[derive(Debug, thiserror::Error)]
@@ -70,18 +75,22 @@ impl Guarded {
             way: Way::new(profile.proxy.as_ref(), &tls)?,
             patience: profile.connect_timeout,
         };
-        let mut client = legacy::Client::builder(TokioExecutor::new());
-        client
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(profile.max_idle)
-            .pool_idle_timeout(profile.idle_timeout)
-            .http2_only(profile.http_version == HttpVersion::Http2);
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        let connector = match profile.http_version {
-            HttpVersion::Http1 => https.enable_http1().wrap_connector(dialler),
-            HttpVersion::Negotiated | HttpVersion::Http2 => https.enable_all_versions().wrap_connector(dialler),
+        let client = |version| {
+            let mut client = legacy::Client::builder(TokioExecutor::new());
+            client
+                .pool_timer(TokioTimer::new())
+                .pool_max_idle_per_host(profile.max_idle)
+                .pool_idle_timeout(profile.idle_timeout)
+                .http2_only(version == HttpVersion::Http2);
+            let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
+            client.build(match version {
+                HttpVersion::Http1 => https.enable_http1().wrap_connector(dialler.clone()),
+                HttpVersion::Negotiated | HttpVersion::Http2 => {
+                    https.enable_all_versions().wrap_connector(dialler.clone())
+                }
+            })
         };
-        Ok(Self(client.build(connector)))
+        Ok(Self { pooled: client(profile.http_version), switching: client(HttpVersion::Http1) })
     }
 
     /// Sends one request. Dropping the future, or the body of the answer, cancels it.
@@ -89,7 +98,8 @@ impl Guarded {
     /// # Errors
     /// Where no answer header arrived; a [`destination::Error`] is among the causes where the address may not be called.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, legacy::Error> {
-        Ok(self.0.request(request).await?.map(Body::wrap))
+        let client = if request.headers().contains_key(UPGRADE) { &self.switching } else { &self.pooled };
+        Ok(client.request(request).await?.map(Body::wrap))
     }
 }
 
