@@ -10,10 +10,10 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Limited, StreamBody, combinators::BoxBody};
 use hyper::{
     body::Incoming,
-    server::conn::http1::{Builder, Parts},
+    server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -61,9 +61,13 @@ async fn converse(socket: TcpStream, upstream: &Arc<Upstream>) -> io::Result<()>
     let noted = upstream.log.connected();
     // An event must not wait for the acknowledgement of the one before.
     socket.set_nodelay(true)?;
+    let Some(modern) = upstream.stop.run_until_cancelled(speaks_http_2(&socket)).await else { return Ok(()) };
+    if modern? {
+        return converse_in_http_2(socket, Arc::clone(upstream), noted.number()).await;
+    }
     let (take_over, mut taken_over) = mpsc::channel(1);
     let service = service_fn(|request| answer(request, upstream, noted.number(), &take_over));
-    let mut server = Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service);
+    let mut server = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service);
     let mut stop = pin!(upstream.stop.cancelled());
     let mut stopping = false;
     let performance: Performance = loop {
@@ -77,8 +81,34 @@ async fn converse(socket: TcpStream, upstream: &Arc<Upstream>) -> io::Result<()>
             }
         }
     };
-    let Parts { io, .. } = server.into_parts();
+    let http1::Parts { io, .. } = server.into_parts();
     performance.play_on(io.into_inner()).await
+}
+
+/// Whether a connection begins as HTTP/2 does by prior knowledge (RFC 9113, section 3.4).
+async fn speaks_http_2(socket: &TcpStream) -> io::Result<bool> {
+    let mut beginning = [0; 3];
+    let length = socket.peek(&mut beginning).await?;
+    Ok(length == beginning.len() && beginning == *b"PRI")
+}
+
+/// One connection that is shared by any number of requests. It cannot be taken over: a script that asks for that ends it.
+async fn converse_in_http_2(socket: TcpStream, upstream: Arc<Upstream>, connection: u64) -> io::Result<()> {
+    let stop = upstream.stop.clone();
+    let (take_over, mut taken_over) = mpsc::channel(1);
+    let service = service_fn(move |request| {
+        let (upstream, take_over) = (Arc::clone(&upstream), take_over.clone());
+        async move { answer(request, &upstream, connection, &take_over).await }
+    });
+    let mut protocol = http2::Builder::new(TokioExecutor::new());
+    let mut server = pin!(protocol.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service));
+    tokio::select! {
+        biased;
+        _ = taken_over.recv() => return Ok(()),
+        ended = &mut server => return ended.map_err(io::Error::other),
+        () = stop.cancelled() => server.as_mut().graceful_shutdown(),
+    }
+    server.await.map_err(io::Error::other)
 }
 
 async fn answer(
