@@ -24,7 +24,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 pub(crate) async fn run(live: Arc<Live>, ended: CancellationToken) {
     let mut serving = live.subscribe();
     serving.mark_changed();
-    let mut discovery = Discovery { live, asked: BTreeMap::new(), found: BTreeMap::new(), rounds: JoinSet::new() };
+    let mut discovery = Discovery { live, asked: BTreeMap::new(), rounds: JoinSet::new() };
     loop {
         tokio::select! {
             () = ended.cancelled() => break,
@@ -35,12 +35,11 @@ pub(crate) async fn run(live: Arc<Live>, ended: CancellationToken) {
     discovery.rounds.shutdown().await;
 }
 
-/// Who is asked, and what was found.
+/// Who is asked. What was found is a part of the configuration in force, and of nothing else.
 #[derive(Debug)]
 struct Discovery {
     live: Arc<Live>,
     asked: BTreeMap<Id, Asked>,
-    found: BTreeMap<Id, List>,
     rounds: JoinSet<Round>,
 }
 
@@ -73,7 +72,6 @@ impl Discovery {
             }
             same
         });
-        self.found.retain(|id, _| wanted.contains_key(id));
         for (id, provider) in wanted {
             if !self.asked.contains_key(id) {
                 self.begin(Arc::clone(provider), Duration::ZERO, None);
@@ -128,15 +126,15 @@ impl Discovery {
     }
 
     /// Lays a list over the configuration in force, unless it says nothing new.
-    async fn keep(&mut self, provider: &Id, list: List) {
-        if self.found.get(provider) == Some(&list) {
+    async fn keep(&self, provider: &Id, list: List) {
+        let known = self.live.load().is_some_and(|snapshot| snapshot.runtime.found().get(provider) == Some(&list));
+        if known {
             return;
         }
         tracing::info!(%provider, models = list.len(), "models discovered");
-        self.found.insert(provider.clone(), list);
-        let (live, found) = (Arc::clone(&self.live), self.found.clone());
+        let (live, provider) = (Arc::clone(&self.live), provider.clone());
         // Whoever makes the next snapshot may hold the turn for a while.
-        if let Err(error) = spawn_blocking(move || live.lay_over(&found)).await {
+        if let Err(error) = spawn_blocking(move || live.lay_over(provider, list)).await {
             tracing::error!(error = &error as &dyn std::error::Error, "discovered models are not in force");
         }
     }

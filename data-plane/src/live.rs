@@ -1,10 +1,7 @@
 //! The configuration that requests are answered from: one pointer, swapped as a whole. It never knows where a snapshot came from
 //! or how it was made.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use signalbox_routing::{Id, Position, Runtime};
@@ -68,14 +65,16 @@ impl Live {
         Turn { live: self, _making: self.making.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
-    /// Lays what providers were found to have over the snapshot in force, which stays the same revision. Belongs on a blocking thread.
-    pub(crate) fn lay_over(&self, found: &BTreeMap<Id, Arc<[Arc<str>]>>) {
+    /// Lays what a provider was found to have over the snapshot in force, which stays the same revision. Belongs on a blocking thread.
+    pub(crate) fn lay_over(&self, provider: Id, models: Arc<[Arc<str>]>) {
         let turn = self.turn();
         let Some(previous) = turn.previous() else { return };
         let Snapshot { position, runtime, upstreams, source } = &*previous;
+        let mut found = runtime.found().clone();
+        found.insert(provider, models);
         turn.publish(Snapshot {
             position: position.clone(),
-            runtime: runtime.discovered(found),
+            runtime: runtime.discovered(&found),
             upstreams: upstreams.clone(),
             source: *source,
         });

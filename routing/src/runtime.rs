@@ -51,6 +51,12 @@ impl Runtime {
         Self { models: Arc::new(Models::of(&self.traffic, found)), ..self.clone() }
     }
 
+    /// What providers were found to have, as far as it is laid over this configuration.
+    #[must_use]
+    pub fn found(&self) -> &BTreeMap<Id, Arc<[Arc<str>]>> {
+        self.models.found()
+    }
+
     /// The settings in force.
     #[must_use]
     pub fn settings(&self) -> &Settings {

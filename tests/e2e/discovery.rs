@@ -122,6 +122,8 @@ async fn a_list_is_kept_when_the_next_one_fails_and_when_the_configuration_chang
     system.apply(Draft::new().provider(main)).await;
     upstream.request(3).await;
     assert_eq!(listed(&client).await, ["alias"], "what was forgotten does not come back");
+    upstream.answer(list(&["n", "o"]));
+    until_listed(&client, &["alias", "main/n", "main/o"]).await;
 }
 
 #[tokio::test]
