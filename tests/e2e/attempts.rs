@@ -99,11 +99,14 @@ async fn a_connection_that_cannot_be_made_is_tried_again_unless_it_is_switched_o
         (System::start().await, Refusing::start(), unanswering().await);
     let never = Retry { on_connect_failure: Some(false), ..quick_retry() };
     let full = format!("http://{full}/v1");
+    // No other clock runs out as soon, so that it is this one that is judged.
+    let timeouts = Timeouts { connect: millis(100), ..Timeouts::default() };
+    let connecting = |id, url: &str, retry| Provider { timeouts: Some(timeouts), ..hasty(id, url, retry) };
     let draft = Draft::new()
-        .provider(hasty("refused", &refusing.url(), quick_retry()))
-        .provider(hasty("refused-once", &refusing.url(), never.clone()))
-        .provider(hasty("full", &full, quick_retry()))
-        .provider(hasty("full-once", &full, never));
+        .provider(connecting("refused", &refusing.url(), quick_retry()))
+        .provider(connecting("refused-once", &refusing.url(), never.clone()))
+        .provider(connecting("full", &full, quick_retry()))
+        .provider(connecting("full-once", &full, never));
     system.apply(draft).await;
     for (model, status, code, attempts) in [
         ("refused/m", 502, "upstream_error", "3"),
