@@ -29,7 +29,8 @@ impl Announcer {
             && let Some(level) = &self.level
         {
             level.set(wanted.map(verbosity));
-            tracing::info!(log_level = ?wanted, "log level as configured");
+            let log_level = wanted.map_or("as the command line says", |level| verbosity(level).as_str());
+            tracing::info!(log_level, "log level as configured");
         }
         let routes: Vec<_> = snapshot.runtime.routes().cloned().collect();
         if routes != self.routes {

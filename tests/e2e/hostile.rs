@@ -65,6 +65,12 @@ async fn ambiguous_framing_is_a_400_and_the_end_of_the_connection() {
         raw.send(&request).await;
         let answer = raw.answer().await;
         assert_eq!(answer.as_ref().map(|answer| answer.status), Some(400), "{name}: {answer:?}");
+        let answer = answer.unwrap();
+        assert_eq!(
+            (answer.code().as_str(), answer.headers.contains_key("x-request-id")),
+            ("malformed_request", true),
+            "{name}"
+        );
         raw.closed().await;
     }
     assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
@@ -140,8 +146,14 @@ async fn heads_beyond_the_limits_are_refused_for_what_they_are() {
         ("a long target", long_target, 414),
     ] {
         let answer = answer(&system, &request).await;
-        assert_eq!(answer.map(|answer| answer.status), Some(status), "{name}");
+        let answer = answer.unwrap();
+        assert_eq!((answer.status, answer.headers.contains_key("x-request-id")), (status, true), "{name}");
+        let code = if status == 414 { "url_too_long" } else { "headers_too_large" };
+        assert_eq!(answer.code(), code, "{name}");
     }
+    let longer_than_any_buffer = format!("GET /mount/{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(200 * 1024));
+    let answer_to_it = answer(&system, longer_than_any_buffer).await.unwrap();
+    assert!([414, 431].contains(&answer_to_it.status) && !answer_to_it.code().is_empty(), "{answer_to_it:?}");
     assert!(upstream.seen().is_empty());
     let most = lines(&"x-many: 1\r\n".repeat(90));
     assert_eq!(answer(&system, &most).await.map(|answer| answer.status), Some(200));
