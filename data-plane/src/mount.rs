@@ -89,8 +89,8 @@ async fn send(
                 client.send(request).await
             }
         }
-        RouteTarget::Universal { allowed_ranges } => {
-            let client = upstreams.guarded(&route.profile, allowed_ranges).ok_or(Error::Unusable)?;
+        RouteTarget::Universal { .. } => {
+            let client = upstreams.guarded(&route.id).ok_or(Error::Unusable)?;
             client.send(request).await.map_err(Transport::from)
         }
     };

@@ -48,8 +48,8 @@ pub(crate) use upload::Upload;
 #[derive(Debug, Clone, Default)]
 pub struct Upstreams {
     clients: HashMap<Arc<Profile>, Client>,
-    /// By profile and by the ranges that may be called.
-    guarded: HashMap<(Arc<Profile>, Vec<IpNet>), Guarded>,
+    /// Those of universal routes, each with what it was made for.
+    guarded: BTreeMap<Id, (Arc<Route>, Guarded)>,
     pools: BTreeMap<Id, Arc<Pool>>,
     rooms: BTreeMap<Id, Room>,
     ejections: Arc<Ejections>,
@@ -133,9 +133,9 @@ impl Upstreams {
         self.clients.get(profile)
     }
 
-    /// The client for a profile that calls these ranges and the public internet; `None` where none could be made.
-    pub(crate) fn guarded(&self, profile: &Arc<Profile>, allowed: &[IpNet]) -> Option<&Guarded> {
-        self.guarded.get(&(Arc::clone(profile), allowed.to_vec()))
+    /// The client of a universal route; `None` where none could be made.
+    pub(crate) fn guarded(&self, route: &Id) -> Option<&Guarded> {
+        self.guarded.get(route).map(|(_, client)| client)
     }
 
     /// The keys of a provider; `None` where it is configured without any.
@@ -182,18 +182,15 @@ impl Upstreams {
 
     fn take_guarded(
         &mut self,
-        route: &Route,
+        route: &Arc<Route>,
         allowed: &[IpNet],
         previous: Option<&Self>,
         unusable: &mut Vec<Unusable>,
     ) {
-        let key = (Arc::clone(&route.profile), allowed.to_vec());
-        if self.guarded.contains_key(&key) {
-            return;
-        }
-        let known = previous.and_then(|previous| previous.guarded.get(&key).cloned());
-        match known.map_or_else(|| Guarded::new(&route.profile, allowed), Ok) {
-            Ok(client) => drop(self.guarded.insert(key, client)),
+        let known = previous.and_then(|previous| previous.guarded.get(&route.id));
+        let known = known.filter(|(of, _)| of.profile == route.profile && of.to == route.to);
+        match known.map_or_else(|| Guarded::new(&route.profile, allowed), |(_, client)| Ok(client.clone())) {
+            Ok(client) => drop(self.guarded.insert(route.id.clone(), (Arc::clone(route), client))),
             Err(error) => {
                 let name = ResourceName::route(&route.id);
                 unusable.push(Unusable { name, cause: UnusableCause::Guarded(error) });
