@@ -53,7 +53,7 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080
 pub struct Options {
     /// The folder with everything that is kept; made if it is not there.
     pub data_dir: PathBuf,
-    /// Where clients connect; port 0 = any that is free, here and below. `None` = where the configuration's file says, else [`LISTEN`].
+    /// Where clients connect; port 0 = any that is free, here and below. `None` = where the configuration's file says, else port 8080 on loopback.
     pub listen: Option<SocketAddr>,
     /// Where operators connect.
     pub admin_listen: SocketAddr,
