@@ -3,12 +3,15 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 const SCHEMAS: &[&str] = &[
+    "signalbox/admin/v1/admin_token.proto",
+    "signalbox/admin/v1/audit.proto",
     "signalbox/admin/v1/client_key.proto",
     "signalbox/admin/v1/config.proto",
     "signalbox/admin/v1/credential.proto",
     "signalbox/admin/v1/provider.proto",
     "signalbox/admin/v1/redirect.proto",
     "signalbox/admin/v1/replica.proto",
+    "signalbox/admin/v1/revision.proto",
     "signalbox/admin/v1/route.proto",
     "signalbox/admin/v1/settings.proto",
     "signalbox/config/v1/config.proto",
@@ -17,6 +20,7 @@ const SCHEMAS: &[&str] = &[
 
 /// Messages that hold a secret: their `Debug` is written by hand in `src/redact.rs`.
 const SECRETS: &[&str] = &[
+    "signalbox.admin.v1.AdminToken",
     "signalbox.admin.v1.ClientKey",
     "signalbox.admin.v1.Credential",
     "signalbox.config.v1.Credential",

@@ -104,7 +104,7 @@ pub async fn run(arguments: &Arguments) -> Result<Report, Error> {
     let config = Config { settings, ..imported.config };
     let names = names(&config);
     let request = ApplyConfigRequest { expected_revision: current, validate_only: *dry_run, ..wanted(config, &from) };
-    let ApplyConfigResponse { revision, unchanged, changes } =
+    let ApplyConfigResponse { revision, unchanged, changes, findings: _ } =
         admin.config().apply_config(request).await.map_err(failed)?.into_inner();
     Ok(Report {
         from,

@@ -3,6 +3,7 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
+use sha2::{Digest as _, Sha256};
 use signalbox_routing::{Position, ResourceName, Revision};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -59,6 +60,25 @@ pub struct Entry {
     pub comment: String,
     /// Do everything but commit.
     pub validate_only: bool,
+    /// The caller's own id of the call; `None` = it may be done again.
+    pub request: Option<RequestId>,
+}
+
+/// A call as its caller has named it, so that a repetition can be told from another call (AIP-155).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId {
+    /// The caller's id.
+    pub id: String,
+    /// The SHA-256 of what was sent with it.
+    pub sha256: [u8; 32],
+}
+
+impl RequestId {
+    /// The id of a request that reads so.
+    #[must_use]
+    pub fn new(id: &str, request: &[u8]) -> Self {
+        Self { id: id.to_owned(), sha256: Sha256::digest(request).into() }
+    }
 }
 
 /// One step of a write. Later steps see what earlier ones did.

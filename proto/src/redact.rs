@@ -4,6 +4,12 @@ use std::fmt;
 
 use crate::{admin::v1 as admin, config::v1 as config, sync::v1 as sync};
 
+impl fmt::Debug for admin::AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminToken").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for admin::ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientKey").field("name", &self.name).finish_non_exhaustive()

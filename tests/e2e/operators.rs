@@ -270,7 +270,7 @@ async fn lists_come_in_pages_and_tokens_are_not_guessed() {
     admin.apply(draft.0).await;
     let (mut names_seen, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = ListProvidersRequest { page_size: 2, page_token };
+        let request = ListProvidersRequest { page_size: 2, page_token, ..ListProvidersRequest::default() };
         let page = admin.providers().list_providers(request).await.unwrap().into_inner();
         assert!(page.providers.len() <= 2);
         names_seen.extend(page.providers.into_iter().map(|provider| provider.name));
@@ -281,7 +281,8 @@ async fn lists_come_in_pages_and_tokens_are_not_guessed() {
     }
     assert_eq!(names_seen, ["main", "p0", "p1", "p2", "p3", "p4"].map(|id| format!("providers/{id}")));
     for (page_size, page_token, field) in [(-1, "", "page_size"), (0, "made-up", "page_token")] {
-        let request = ListProvidersRequest { page_size, page_token: page_token.to_owned() };
+        let request =
+            ListProvidersRequest { page_size, page_token: page_token.to_owned(), ..ListProvidersRequest::default() };
         let status = admin.providers().list_providers(request).await.unwrap_err();
         names(&status, Code::InvalidArgument, field, "");
     }

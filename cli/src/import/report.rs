@@ -103,6 +103,7 @@ mod tests {
             resource: resource.into(),
             kind: kind.into(),
             fields: Some(FieldMask { paths: fields.iter().map(|field| (*field).to_owned()).collect() }),
+            field_changes: Vec::new(),
         };
         Report {
             from: "config.json".into(),

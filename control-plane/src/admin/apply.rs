@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use prost_types::FieldMask;
 use signalbox_proto::admin::v1::{
-    ApplyConfigRequest, ApplyConfigResponse, Change, Config, apply_config_request::Mode, change::Kind,
-    config_service_server::ConfigService,
+    ApplyConfigRequest, ApplyConfigResponse, Change, Config, ExplainRouteRequest, ExplainRouteResponse,
+    ExportConfigRequest, ExportConfigResponse, ValidateConfigRequest, ValidateConfigResponse,
+    apply_config_request::Mode, change::Kind, config_service_server::ConfigService,
 };
 use tonic::{Request, Response, Status};
 
@@ -67,12 +68,42 @@ impl ConfigService for Verbs {
         let call = Call::of(&request, "ConfigService/ApplyConfig");
         Ok(Response::new(self.apply(call, request.into_inner()).await?))
     }
+
+    async fn validate_config(
+        &self,
+        _request: Request<ValidateConfigRequest>,
+    ) -> Result<Response<ValidateConfigResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn export_config(
+        &self,
+        _request: Request<ExportConfigRequest>,
+    ) -> Result<Response<ExportConfigResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn explain_route(
+        &self,
+        _request: Request<ExplainRouteRequest>,
+    ) -> Result<Response<ExplainRouteResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
 }
 
 impl Verbs {
     async fn apply(&self, call: Call, request: ApplyConfigRequest) -> Result<ApplyConfigResponse, Error> {
-        let ApplyConfigRequest { config, mode, owner_labels, expected_revision, validate_only, comment, max_deletes } =
-            request;
+        let ApplyConfigRequest {
+            config,
+            mode,
+            owner_labels,
+            expected_revision,
+            validate_only,
+            comment,
+            max_deletes,
+            request_id: _,
+            sealed: _,
+        } = request;
         let max_deletes = prunes(mode, &owner_labels)?.then_some(max_deletes);
         let config = config.ok_or_else(|| Violation::missing("config"))?;
         let Document { wanted, places } = Document::read(config).map_err(Error::Request)?;
@@ -84,6 +115,7 @@ impl Verbs {
             revision: written.revision.get(),
             unchanged: written.changes.is_empty(),
             changes: written.changes.into_iter().map(change).collect(),
+            findings: Vec::new(),
         })
     }
 }
@@ -108,12 +140,12 @@ fn prunes(mode: i32, owner_labels: &BTreeMap<String, String>) -> Result<bool, Er
     }
 }
 
-fn change(difference: Difference) -> Change {
+pub(super) fn change(difference: Difference) -> Change {
     let Difference { name, kind, fields } = difference;
     let (kind, fields) = match kind {
         DifferenceKind::Create => (Kind::Create, None),
         DifferenceKind::Update => (Kind::Update, Some(FieldMask { paths: fields })),
         DifferenceKind::Delete => (Kind::Delete, None),
     };
-    Change { resource: name.as_str().to_owned(), kind: kind.into(), fields }
+    Change { resource: name.as_str().to_owned(), kind: kind.into(), fields, field_changes: Vec::new() }
 }

@@ -8,6 +8,7 @@ use std::{
 use futures_util::future::{Either, Ready, ready};
 use http::{HeaderMap, Request, Response};
 use secrecy::SecretString;
+use signalbox_proto::admin::v1::Role;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
@@ -17,6 +18,15 @@ use crate::bearer::{Denied, Token};
 /// What answers without a token: probes have none, and the schemas are public.
 const OPEN: [&str; 3] =
     ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
+
+/// Whoever makes a call. It travels in the request's extensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Actor {
+    /// As revisions and audit entries name it.
+    pub(crate) name: Arc<str>,
+    /// What it may do.
+    pub(crate) role: Role,
+}
 
 /// Lets only calls with the admin token through.
 #[derive(Debug, Clone)]
@@ -62,9 +72,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.auth.check(request.uri().path(), request.headers()) {
-            Ok(()) => Either::Left(self.inner.call(request)),
+            Ok(()) => {
+                request.extensions_mut().insert(Actor { name: "admin".into(), role: Role::Admin });
+                Either::Left(self.inner.call(request))
+            }
             Err(denied) => Either::Right(ready(Ok(Status::from(Error::from(denied)).into_http()))),
         }
     }

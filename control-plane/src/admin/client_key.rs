@@ -3,13 +3,13 @@
 use secrecy::ExposeSecret as _;
 use signalbox_proto::admin::v1::{
     ClientKey, CreateClientKeyRequest, DeleteClientKeyRequest, DeleteResponse, GetClientKeyRequest,
-    ListClientKeysRequest, ListClientKeysResponse, UpdateClientKeyRequest, client_key::Imported,
-    client_key_service_server::ClientKeyService,
+    ListClientKeysRequest, ListClientKeysResponse, RotateClientKeyRequest, RotateClientKeyResponse,
+    UpdateClientKeyRequest, client_key::Imported, client_key_service_server::ClientKeyService,
 };
 use signalbox_routing::ResourceName;
 use tonic::{Request, Response, Status};
 
-use super::verbs::{Call, Create, Delete, Update, Verbs, parse_id};
+use super::verbs::{Asked, Call, Create, Delete, Update, Verbs, parse_id};
 use crate::key;
 
 #[tonic::async_trait]
@@ -23,14 +23,16 @@ impl ClientKeyService for Verbs {
         &self,
         request: Request<ListClientKeysRequest>,
     ) -> Result<Response<ListClientKeysResponse>, Status> {
-        let ListClientKeysRequest { page_size, page_token } = request.into_inner();
-        let (client_keys, next_page_token) = self.list(None, page_size, &page_token)?;
+        let ListClientKeysRequest { page_size, page_token, filter, at_revision } = request.into_inner();
+        let (client_keys, next_page_token) =
+            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision })?;
         Ok(Response::new(ListClientKeysResponse { client_keys, next_page_token }))
     }
 
     async fn create_client_key(&self, request: Request<CreateClientKeyRequest>) -> Result<Response<ClientKey>, Status> {
         let call = Call::of(&request, "ClientKeyService/CreateClientKey");
-        let CreateClientKeyRequest { client_key_id, mut client_key, validate_only } = request.into_inner();
+        let CreateClientKeyRequest { client_key_id, mut client_key, validate_only, request_id: _ } =
+            request.into_inner();
         let name = ResourceName::client_key(&parse_id(&client_key_id, "client_key_id")?);
         let made_up = client_key.as_ref().is_some_and(|key| key.imported.is_none()).then(key::generate);
         if let (Some(key), Some(secret)) = (&mut client_key, &made_up) {
@@ -46,7 +48,7 @@ impl ClientKeyService for Verbs {
 
     async fn update_client_key(&self, request: Request<UpdateClientKeyRequest>) -> Result<Response<ClientKey>, Status> {
         let call = Call::of(&request, "ClientKeyService/UpdateClientKey");
-        let UpdateClientKeyRequest { client_key, update_mask: mask, allow_missing, validate_only } =
+        let UpdateClientKeyRequest { client_key, update_mask: mask, allow_missing, validate_only, request_id: _ } =
             request.into_inner();
         let update = Update { resource: client_key, mask, allow_missing, validate_only };
         Ok(Response::new(self.update(call, update).await?))
@@ -57,8 +59,16 @@ impl ClientKeyService for Verbs {
         request: Request<DeleteClientKeyRequest>,
     ) -> Result<Response<DeleteResponse>, Status> {
         let call = Call::of(&request, "ClientKeyService/DeleteClientKey");
-        let DeleteClientKeyRequest { name, etag, allow_missing, validate_only } = request.into_inner();
+        let DeleteClientKeyRequest { name, etag, allow_missing, validate_only, request_id: _, wait: _ } =
+            request.into_inner();
         let delete = Delete { name, etag, allow_missing, validate_only, force: false };
         Ok(Response::new(self.delete::<ClientKey>(call, delete).await?))
+    }
+
+    async fn rotate_client_key(
+        &self,
+        _request: Request<RotateClientKeyRequest>,
+    ) -> Result<Response<RotateClientKeyResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }

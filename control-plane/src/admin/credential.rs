@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     error::Violation,
-    verbs::{Call, Create, Delete, Update, Verbs, parse_id, parse_name},
+    verbs::{Asked, Call, Create, Delete, Update, Verbs, parse_id, parse_name},
 };
 
 #[tonic::async_trait]
@@ -25,9 +25,10 @@ impl CredentialService for Verbs {
         &self,
         request: Request<ListCredentialsRequest>,
     ) -> Result<Response<ListCredentialsResponse>, Status> {
-        let ListCredentialsRequest { parent, page_size, page_token } = request.into_inner();
+        let ListCredentialsRequest { parent, page_size, page_token, filter, at_revision } = request.into_inner();
         let provider = if parent == "providers/-" { None } else { Some(provider(&parent)?) };
-        let (credentials, next_page_token) = self.list(provider.as_ref(), page_size, &page_token)?;
+        let (credentials, next_page_token) =
+            self.list(provider.as_ref(), &Asked { size: page_size, token: page_token, filter, at_revision })?;
         Ok(Response::new(ListCredentialsResponse { credentials, next_page_token }))
     }
 
@@ -36,7 +37,8 @@ impl CredentialService for Verbs {
         request: Request<CreateCredentialRequest>,
     ) -> Result<Response<Credential>, Status> {
         let call = Call::of(&request, "CredentialService/CreateCredential");
-        let CreateCredentialRequest { parent, credential_id, credential, validate_only } = request.into_inner();
+        let CreateCredentialRequest { parent, credential_id, credential, validate_only, request_id: _ } =
+            request.into_inner();
         let name = ResourceName::credential(&provider(&parent)?, &parse_id(&credential_id, "credential_id")?);
         let (credential, _) = self.create(call, Create { name, resource: credential, validate_only }).await?;
         Ok(Response::new(credential))
@@ -47,7 +49,7 @@ impl CredentialService for Verbs {
         request: Request<UpdateCredentialRequest>,
     ) -> Result<Response<Credential>, Status> {
         let call = Call::of(&request, "CredentialService/UpdateCredential");
-        let UpdateCredentialRequest { credential, update_mask: mask, allow_missing, validate_only } =
+        let UpdateCredentialRequest { credential, update_mask: mask, allow_missing, validate_only, request_id: _ } =
             request.into_inner();
         let update = Update { resource: credential, mask, allow_missing, validate_only };
         Ok(Response::new(self.update(call, update).await?))
@@ -58,7 +60,7 @@ impl CredentialService for Verbs {
         request: Request<DeleteCredentialRequest>,
     ) -> Result<Response<DeleteResponse>, Status> {
         let call = Call::of(&request, "CredentialService/DeleteCredential");
-        let DeleteCredentialRequest { name, etag, allow_missing, validate_only } = request.into_inner();
+        let DeleteCredentialRequest { name, etag, allow_missing, validate_only, request_id: _ } = request.into_inner();
         let delete = Delete { name, etag, allow_missing, validate_only, force: false };
         Ok(Response::new(self.delete::<Credential>(call, delete).await?))
     }

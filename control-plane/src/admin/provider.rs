@@ -7,7 +7,7 @@ use signalbox_proto::admin::v1::{
 use signalbox_routing::ResourceName;
 use tonic::{Request, Response, Status};
 
-use super::verbs::{Call, Create, Delete, Update, Verbs, parse_id};
+use super::verbs::{Asked, Call, Create, Delete, Update, Verbs, parse_id};
 
 #[tonic::async_trait]
 impl ProviderService for Verbs {
@@ -20,14 +20,15 @@ impl ProviderService for Verbs {
         &self,
         request: Request<ListProvidersRequest>,
     ) -> Result<Response<ListProvidersResponse>, Status> {
-        let ListProvidersRequest { page_size, page_token } = request.into_inner();
-        let (providers, next_page_token) = self.list(None, page_size, &page_token)?;
+        let ListProvidersRequest { page_size, page_token, filter, at_revision } = request.into_inner();
+        let (providers, next_page_token) =
+            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision })?;
         Ok(Response::new(ListProvidersResponse { providers, next_page_token }))
     }
 
     async fn create_provider(&self, request: Request<CreateProviderRequest>) -> Result<Response<Provider>, Status> {
         let call = Call::of(&request, "ProviderService/CreateProvider");
-        let CreateProviderRequest { provider_id, provider, validate_only } = request.into_inner();
+        let CreateProviderRequest { provider_id, provider, validate_only, request_id: _ } = request.into_inner();
         let name = ResourceName::provider(&parse_id(&provider_id, "provider_id")?);
         let (provider, _) = self.create(call, Create { name, resource: provider, validate_only }).await?;
         Ok(Response::new(provider))
@@ -35,7 +36,8 @@ impl ProviderService for Verbs {
 
     async fn update_provider(&self, request: Request<UpdateProviderRequest>) -> Result<Response<Provider>, Status> {
         let call = Call::of(&request, "ProviderService/UpdateProvider");
-        let UpdateProviderRequest { provider, update_mask: mask, allow_missing, validate_only } = request.into_inner();
+        let UpdateProviderRequest { provider, update_mask: mask, allow_missing, validate_only, request_id: _ } =
+            request.into_inner();
         Ok(Response::new(self.update(call, Update { resource: provider, mask, allow_missing, validate_only }).await?))
     }
 
@@ -44,7 +46,8 @@ impl ProviderService for Verbs {
         request: Request<DeleteProviderRequest>,
     ) -> Result<Response<DeleteResponse>, Status> {
         let call = Call::of(&request, "ProviderService/DeleteProvider");
-        let DeleteProviderRequest { name, etag, allow_missing, validate_only, force } = request.into_inner();
+        let DeleteProviderRequest { name, etag, allow_missing, validate_only, force, request_id: _ } =
+            request.into_inner();
         let delete = Delete { name, etag, allow_missing, validate_only, force };
         Ok(Response::new(self.delete::<Provider>(call, delete).await?))
     }

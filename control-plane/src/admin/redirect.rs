@@ -7,7 +7,7 @@ use signalbox_proto::admin::v1::{
 use signalbox_routing::ResourceName;
 use tonic::{Request, Response, Status};
 
-use super::verbs::{Call, Create, Delete, Update, Verbs, parse_id};
+use super::verbs::{Asked, Call, Create, Delete, Update, Verbs, parse_id};
 
 #[tonic::async_trait]
 impl RedirectService for Verbs {
@@ -20,14 +20,15 @@ impl RedirectService for Verbs {
         &self,
         request: Request<ListRedirectsRequest>,
     ) -> Result<Response<ListRedirectsResponse>, Status> {
-        let ListRedirectsRequest { page_size, page_token } = request.into_inner();
-        let (redirects, next_page_token) = self.list(None, page_size, &page_token)?;
+        let ListRedirectsRequest { page_size, page_token, filter, at_revision } = request.into_inner();
+        let (redirects, next_page_token) =
+            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision })?;
         Ok(Response::new(ListRedirectsResponse { redirects, next_page_token }))
     }
 
     async fn create_redirect(&self, request: Request<CreateRedirectRequest>) -> Result<Response<Redirect>, Status> {
         let call = Call::of(&request, "RedirectService/CreateRedirect");
-        let CreateRedirectRequest { redirect_id, redirect, validate_only } = request.into_inner();
+        let CreateRedirectRequest { redirect_id, redirect, validate_only, request_id: _ } = request.into_inner();
         let name = ResourceName::redirect(&parse_id(&redirect_id, "redirect_id")?);
         let (redirect, _) = self.create(call, Create { name, resource: redirect, validate_only }).await?;
         Ok(Response::new(redirect))
@@ -35,7 +36,8 @@ impl RedirectService for Verbs {
 
     async fn update_redirect(&self, request: Request<UpdateRedirectRequest>) -> Result<Response<Redirect>, Status> {
         let call = Call::of(&request, "RedirectService/UpdateRedirect");
-        let UpdateRedirectRequest { redirect, update_mask: mask, allow_missing, validate_only } = request.into_inner();
+        let UpdateRedirectRequest { redirect, update_mask: mask, allow_missing, validate_only, request_id: _ } =
+            request.into_inner();
         Ok(Response::new(self.update(call, Update { resource: redirect, mask, allow_missing, validate_only }).await?))
     }
 
@@ -44,7 +46,7 @@ impl RedirectService for Verbs {
         request: Request<DeleteRedirectRequest>,
     ) -> Result<Response<DeleteResponse>, Status> {
         let call = Call::of(&request, "RedirectService/DeleteRedirect");
-        let DeleteRedirectRequest { name, etag, allow_missing, validate_only } = request.into_inner();
+        let DeleteRedirectRequest { name, etag, allow_missing, validate_only, request_id: _ } = request.into_inner();
         let delete = Delete { name, etag, allow_missing, validate_only, force: false };
         Ok(Response::new(self.delete::<Redirect>(call, delete).await?))
     }

@@ -1,7 +1,8 @@
 //! The data planes, over gRPC, as the sync room has seen them. It only looks.
 
 use signalbox_proto::admin::v1::{
-    GetReplicaRequest, ListReplicasRequest, ListReplicasResponse, Replica, replica_service_server::ReplicaService,
+    GetReplicaRequest, ListReplicasRequest, ListReplicasResponse, Replica, WaitForRevisionRequest,
+    WaitForRevisionResponse, replica_service_server::ReplicaService,
 };
 use tonic::{Request, Response, Status};
 
@@ -61,7 +62,14 @@ impl ReplicaService for Fleet {
         &self,
         request: Request<ListReplicasRequest>,
     ) -> Result<Response<ListReplicasResponse>, Status> {
-        let ListReplicasRequest { page_size, page_token } = request.into_inner();
+        let ListReplicasRequest { page_size, page_token, filter: _ } = request.into_inner();
         Ok(Response::new(self.list(page_size, &page_token)?))
+    }
+
+    async fn wait_for_revision(
+        &self,
+        _request: Request<WaitForRevisionRequest>,
+    ) -> Result<Response<WaitForRevisionResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }

@@ -7,7 +7,7 @@ use signalbox_proto::admin::v1::{
 use signalbox_routing::ResourceName;
 use tonic::{Request, Response, Status};
 
-use super::verbs::{Call, Create, Delete, Update, Verbs, parse_id};
+use super::verbs::{Asked, Call, Create, Delete, Update, Verbs, parse_id};
 
 #[tonic::async_trait]
 impl RouteService for Verbs {
@@ -17,14 +17,15 @@ impl RouteService for Verbs {
     }
 
     async fn list_routes(&self, request: Request<ListRoutesRequest>) -> Result<Response<ListRoutesResponse>, Status> {
-        let ListRoutesRequest { page_size, page_token } = request.into_inner();
-        let (routes, next_page_token) = self.list(None, page_size, &page_token)?;
+        let ListRoutesRequest { page_size, page_token, filter, at_revision } = request.into_inner();
+        let (routes, next_page_token) =
+            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision })?;
         Ok(Response::new(ListRoutesResponse { routes, next_page_token }))
     }
 
     async fn create_route(&self, request: Request<CreateRouteRequest>) -> Result<Response<Route>, Status> {
         let call = Call::of(&request, "RouteService/CreateRoute");
-        let CreateRouteRequest { route_id, route, validate_only } = request.into_inner();
+        let CreateRouteRequest { route_id, route, validate_only, request_id: _ } = request.into_inner();
         let name = ResourceName::route(&parse_id(&route_id, "route_id")?);
         let (route, _) = self.create(call, Create { name, resource: route, validate_only }).await?;
         Ok(Response::new(route))
@@ -32,13 +33,14 @@ impl RouteService for Verbs {
 
     async fn update_route(&self, request: Request<UpdateRouteRequest>) -> Result<Response<Route>, Status> {
         let call = Call::of(&request, "RouteService/UpdateRoute");
-        let UpdateRouteRequest { route, update_mask: mask, allow_missing, validate_only } = request.into_inner();
+        let UpdateRouteRequest { route, update_mask: mask, allow_missing, validate_only, request_id: _ } =
+            request.into_inner();
         Ok(Response::new(self.update(call, Update { resource: route, mask, allow_missing, validate_only }).await?))
     }
 
     async fn delete_route(&self, request: Request<DeleteRouteRequest>) -> Result<Response<DeleteResponse>, Status> {
         let call = Call::of(&request, "RouteService/DeleteRoute");
-        let DeleteRouteRequest { name, etag, allow_missing, validate_only } = request.into_inner();
+        let DeleteRouteRequest { name, etag, allow_missing, validate_only, request_id: _ } = request.into_inner();
         let delete = Delete { name, etag, allow_missing, validate_only, force: false };
         Ok(Response::new(self.delete::<Route>(call, delete).await?))
     }

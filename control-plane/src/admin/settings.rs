@@ -18,7 +18,8 @@ impl SettingsService for Verbs {
 
     async fn update_settings(&self, request: Request<UpdateSettingsRequest>) -> Result<Response<Settings>, Status> {
         let call = Call::of(&request, "SettingsService/UpdateSettings");
-        let UpdateSettingsRequest { mut settings, update_mask: mask, validate_only } = request.into_inner();
+        let UpdateSettingsRequest { mut settings, update_mask: mask, validate_only, request_id: _ } =
+            request.into_inner();
         if let Some(settings) = settings.as_mut().filter(|settings| settings.name.is_empty()) {
             settings.name = NAME.to_owned();
         }

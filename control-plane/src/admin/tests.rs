@@ -124,8 +124,12 @@ impl Running {
     }
 
     async fn make_provider(&self, id: &str) -> Provider {
-        let request =
-            CreateProviderRequest { provider_id: id.to_owned(), provider: Some(provider()), validate_only: false };
+        let request = CreateProviderRequest {
+            provider_id: id.to_owned(),
+            provider: Some(provider()),
+            validate_only: false,
+            ..CreateProviderRequest::default()
+        };
         self.providers().create_provider(request).await.unwrap().into_inner()
     }
 
@@ -135,13 +139,18 @@ impl Running {
             credential_id: id.to_owned(),
             credential: Some(credential("sk-secret")),
             validate_only: false,
+            ..CreateCredentialRequest::default()
         };
         self.credentials().create_credential(request).await.unwrap().into_inner()
     }
 
     async fn make_key(&self, id: &str, key: ClientKey) -> Result<ClientKey, Status> {
-        let request =
-            CreateClientKeyRequest { client_key_id: id.to_owned(), client_key: Some(key), validate_only: false };
+        let request = CreateClientKeyRequest {
+            client_key_id: id.to_owned(),
+            client_key: Some(key),
+            validate_only: false,
+            ..CreateClientKeyRequest::default()
+        };
         Ok(self.client_keys().create_client_key(request).await?.into_inner())
     }
 

@@ -3,25 +3,24 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use signalbox_proto::admin::v1 as admin;
 use signalbox_routing::{Id, Kind, ResourceName};
 use tonic::Request;
 
 use super::{
+    auth::Actor,
     error::{Error, Violation, resource_type},
     page::{self, Page},
     resource::Resource,
 };
 use crate::{
-    ledger::{Entry, Ledger},
+    ledger::{Entry, Ledger, RequestId},
     state::{State, Stored},
 };
 
 mod change;
 
 pub(crate) use change::{Create, Delete, Update};
-
-/// Whoever presents the admin token.
-const ACTOR: &str = "admin";
 
 /// The verbs, and with them every service of the admin API that is about configuration.
 #[derive(Debug, Clone)]
@@ -30,23 +29,79 @@ pub(crate) struct Verbs {
 }
 
 /// What the history keeps of a call.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     method: &'static str,
+    actor: Arc<str>,
     source_ip: Option<IpAddr>,
+    request: Option<RequestId>,
 }
+
+/// A request that changes something.
+pub(crate) trait Mutation: prost::Message {
+    /// The caller's own id of it; empty = none.
+    fn request_id(&self) -> &str;
+}
+
+macro_rules! mutation {
+    ($($request:ident),*) => {
+        $(impl Mutation for admin::$request {
+            fn request_id(&self) -> &str {
+                &self.request_id
+            }
+        })*
+    };
+}
+mutation!(
+    CreateProviderRequest,
+    UpdateProviderRequest,
+    DeleteProviderRequest,
+    CreateCredentialRequest,
+    UpdateCredentialRequest,
+    DeleteCredentialRequest,
+    CreateClientKeyRequest,
+    UpdateClientKeyRequest,
+    DeleteClientKeyRequest,
+    RotateClientKeyRequest,
+    CreateRedirectRequest,
+    UpdateRedirectRequest,
+    DeleteRedirectRequest,
+    CreateRouteRequest,
+    UpdateRouteRequest,
+    DeleteRouteRequest,
+    UpdateSettingsRequest,
+    ApplyConfigRequest,
+    RollbackConfigRequest
+);
 
 impl Call {
     /// The call that a request makes, such as `ProviderService/CreateProvider`.
-    pub(crate) fn of<T>(request: &Request<T>, method: &'static str) -> Self {
-        Self { method, source_ip: request.remote_addr().map(|address| address.ip()) }
+    pub(crate) fn of<T: Mutation>(request: &Request<T>, method: &'static str) -> Self {
+        let said = request.get_ref();
+        let actor = request.extensions().get::<Actor>().map_or_else(|| Arc::from(""), |actor| Arc::clone(&actor.name));
+        let id = said.request_id();
+        let request_id = (!id.is_empty()).then(|| RequestId::new(id, &said.encode_to_vec()));
+        Self { method, actor, source_ip: request.remote_addr().map(|address| address.ip()), request: request_id }
     }
 
     /// The call as the ledger takes it.
     pub(crate) fn entry(self, validate_only: bool) -> Entry {
-        let Self { method, source_ip } = self;
-        Entry { actor: ACTOR.to_owned(), source_ip, method, comment: String::new(), validate_only }
+        let Self { method, actor, source_ip, request } = self;
+        Entry { actor: actor.to_string(), source_ip, method, comment: String::new(), validate_only, request }
     }
+}
+
+/// What a list call asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// At most this many.
+    pub(crate) size: i32,
+    /// Where to go on; empty = at the beginning.
+    pub(crate) token: String,
+    /// Which of them; empty = all.
+    pub(crate) filter: String,
+    /// As it was at that revision; 0 = the current one.
+    pub(crate) at_revision: u64,
 }
 
 impl Verbs {
@@ -67,14 +122,9 @@ impl Verbs {
     }
 
     /// A page of a kind's resources by name, and the token of the next page. With a provider, only what belongs to it.
-    pub(crate) fn list<R: Resource>(
-        &self,
-        provider: Option<&Id>,
-        size: i32,
-        token: &str,
-    ) -> Result<(Vec<R>, String), Error> {
+    pub(crate) fn list<R: Resource>(&self, provider: Option<&Id>, asked: &Asked) -> Result<(Vec<R>, String), Error> {
         let collection = collection(R::KIND, provider);
-        let Page { size, after } = Page::read(size, token, &collection)?;
+        let Page { size, after } = Page::read(asked.size, &asked.token, &collection)?;
         let after = after.map(|name| continued(&name, R::KIND, &collection)).transpose()?;
         let state = self.ledger.state();
         let mut rest: Box<dyn Iterator<Item = &Arc<Stored>>> = match provider {

@@ -134,6 +134,7 @@ async fn found(store: &mut Store, master: &MasterKey) -> Result<DataKey, OpenErr
         method: "found",
         comment: String::new(),
         validate_only: false,
+        request: None,
     };
     let mut transaction = store.writer().await?.begin_with("BEGIN IMMEDIATE").await.map_err(store::Error::from)?;
     secrets::keep_data_key(&mut transaction, &wrapped, moment.now).await?;

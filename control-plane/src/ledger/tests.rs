@@ -114,6 +114,7 @@ fn entry() -> Entry {
         method: "Test/Write",
         comment: "a comment".to_owned(),
         validate_only: false,
+        request: None,
     }
 }
 

@@ -126,6 +126,11 @@ impl Entry {
             config_source: self.source.into(),
             in_flight: self.in_flight,
             draining: self.draining,
+            schema: 0,
+            features: Vec::new(),
+            epoch: self.held.as_ref().map_or_else(String::new, |held| held.epoch.to_string()),
+            boot_id: self.boot_id.clone(),
+            source_ip: String::new(),
         }
     }
 

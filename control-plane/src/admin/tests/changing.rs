@@ -38,7 +38,12 @@ fn named(id: &str) -> DeleteProviderRequest {
 async fn redirect_to(app: &Running, provider: &str, validate_only: bool) -> Result<Redirect, Status> {
     let target = Target { provider: provider.to_owned(), model: "m".to_owned(), ..Target::default() };
     let redirect = Redirect { from: "alias".to_owned(), targets: vec![target], ..Redirect::default() };
-    let request = CreateRedirectRequest { redirect_id: "alias".to_owned(), redirect: Some(redirect), validate_only };
+    let request = CreateRedirectRequest {
+        redirect_id: "alias".to_owned(),
+        redirect: Some(redirect),
+        validate_only,
+        ..CreateRedirectRequest::default()
+    };
     let mut client = RedirectServiceClient::with_interceptor(app.channel(), Running::bearer(TOKEN));
     Ok(client.create_redirect(request).await?.into_inner())
 }
@@ -124,20 +129,33 @@ async fn what_is_no_rfc_1034_label_or_taken_or_absent_is_refused_with_its_field(
     let app = Running::start().await;
     let before = app.revision().await;
     for bad in ["", "OpenAI", "a_b", "-a", "a.b", &"a".repeat(64)] {
-        let request =
-            CreateProviderRequest { provider_id: bad.to_owned(), provider: Some(provider()), validate_only: false };
+        let request = CreateProviderRequest {
+            provider_id: bad.to_owned(),
+            provider: Some(provider()),
+            validate_only: false,
+            ..CreateProviderRequest::default()
+        };
         let status = app.providers().create_provider(request).await.unwrap_err();
         assert_eq!(refusal(&status), (Code::InvalidArgument, "INVALID_ID".to_owned()), "{bad:?}");
         assert_eq!(violations(&status)[0].0, "provider_id");
     }
-    let request = CreateProviderRequest { provider_id: "a".to_owned(), provider: None, validate_only: false };
+    let request = CreateProviderRequest {
+        provider_id: "a".to_owned(),
+        provider: None,
+        validate_only: false,
+        ..CreateProviderRequest::default()
+    };
     let status = app.providers().create_provider(request).await.unwrap_err();
     assert_eq!(violations(&status), [("provider".to_owned(), "is required".to_owned())]);
     assert_eq!(app.revision().await, before);
 
     app.make_provider("a").await;
-    let request =
-        CreateProviderRequest { provider_id: "a".to_owned(), provider: Some(provider()), validate_only: false };
+    let request = CreateProviderRequest {
+        provider_id: "a".to_owned(),
+        provider: Some(provider()),
+        validate_only: false,
+        ..CreateProviderRequest::default()
+    };
     let status = app.providers().create_provider(request).await.unwrap_err();
     assert_eq!(refusal(&status), (Code::AlreadyExists, "ALREADY_EXISTS".to_owned()));
     assert_eq!(resource(&status), ("signalbox.dev/Provider".to_owned(), "providers/a".to_owned()));
@@ -149,8 +167,12 @@ async fn a_bad_url_is_named_by_its_field_and_makes_no_revision() {
     let app = Running::start().await;
     let before = app.revision().await;
     let bad = Provider { base_url: "ftp://upstream.test".to_owned(), ..provider() };
-    let request =
-        CreateProviderRequest { provider_id: "a".to_owned(), provider: Some(bad.clone()), validate_only: false };
+    let request = CreateProviderRequest {
+        provider_id: "a".to_owned(),
+        provider: Some(bad.clone()),
+        validate_only: false,
+        ..CreateProviderRequest::default()
+    };
     let status = app.providers().create_provider(request).await.unwrap_err();
     assert_eq!(refusal(&status), (Code::InvalidArgument, "INVALID_URL".to_owned()));
     assert_eq!(violations(&status)[0].0, "provider.base_url");
@@ -185,8 +207,12 @@ async fn what_is_missing_is_not_found_unless_that_is_allowed() {
 async fn validate_only_shows_what_would_be_and_commits_nothing() {
     let app = Running::start().await;
     let before = app.revision().await;
-    let request =
-        CreateProviderRequest { provider_id: "a".to_owned(), provider: Some(provider()), validate_only: true };
+    let request = CreateProviderRequest {
+        provider_id: "a".to_owned(),
+        provider: Some(provider()),
+        validate_only: true,
+        ..CreateProviderRequest::default()
+    };
     let would_be = app.providers().create_provider(request).await.unwrap().into_inner();
     assert_eq!(would_be.name, "providers/a");
     assert_eq!(app.revision().await, before);
@@ -220,6 +246,7 @@ async fn a_credential_needs_its_provider() {
         credential_id: "main".to_owned(),
         credential: Some(credential("sk-1")),
         validate_only: false,
+        ..CreateCredentialRequest::default()
     };
     let status = app.credentials().create_credential(request).await.unwrap_err();
     assert_eq!(refusal(&status), (Code::FailedPrecondition, "DANGLING_REFERENCE".to_owned()));
@@ -233,8 +260,12 @@ async fn a_redirect_onto_itself_and_a_route_onto_our_own_paths_are_refused() {
     let before = app.revision().await;
     let onto_itself = Target { model: "alias".to_owned(), ..Target::default() };
     let redirect = Redirect { from: "alias".to_owned(), targets: vec![onto_itself], ..Redirect::default() };
-    let request =
-        CreateRedirectRequest { redirect_id: "loop".to_owned(), redirect: Some(redirect), validate_only: false };
+    let request = CreateRedirectRequest {
+        redirect_id: "loop".to_owned(),
+        redirect: Some(redirect),
+        validate_only: false,
+        ..CreateRedirectRequest::default()
+    };
     let mut redirects = RedirectServiceClient::with_interceptor(app.channel(), Running::bearer(TOKEN));
     let status = redirects.create_redirect(request).await.unwrap_err();
     assert_eq!(refusal(&status), (Code::InvalidArgument, "LOOP".to_owned()));
@@ -242,7 +273,12 @@ async fn a_redirect_onto_itself_and_a_route_onto_our_own_paths_are_refused() {
 
     let destination = Some(Destination::TargetUrl("https://target.test".to_owned()));
     let route = Route { segment: "v1".to_owned(), destination, ..Route::default() };
-    let request = CreateRouteRequest { route_id: "r".to_owned(), route: Some(route), validate_only: false };
+    let request = CreateRouteRequest {
+        route_id: "r".to_owned(),
+        route: Some(route),
+        validate_only: false,
+        ..CreateRouteRequest::default()
+    };
     let mut routes = RouteServiceClient::with_interceptor(app.channel(), Running::bearer(TOKEN));
     let status = routes.create_route(request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);

@@ -30,7 +30,7 @@ async fn what_is_much_too_long_is_cut_in_the_answer() {
     assert_eq!(refusal(&paths), (Code::InvalidArgument, "INVALID_FIELD_MASK".to_owned()));
     let name = app.providers().get_provider(GetProviderRequest { name: long.clone() }).await.unwrap_err();
     assert_eq!(refusal(&name), (Code::InvalidArgument, "INVALID_NAME".to_owned()));
-    let token = ListClientKeysRequest { page_size: 1, page_token: long.clone() };
+    let token = ListClientKeysRequest { page_size: 1, page_token: long.clone(), ..ListClientKeysRequest::default() };
     let token = app.client_keys().list_client_keys(token).await.unwrap_err();
     assert_eq!(refusal(&token), (Code::InvalidArgument, "INVALID_PAGE_TOKEN".to_owned()));
     for status in [stale, unknown, paths, name, token] {

@@ -22,7 +22,7 @@ async fn a_hundred_and_twenty_keys_come_in_three_pages_by_name() {
     let mut sizes = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = ListClientKeysRequest { page_size: 50, page_token };
+        let request = ListClientKeysRequest { page_size: 50, page_token, ..ListClientKeysRequest::default() };
         let page = app.client_keys().list_client_keys(request).await.unwrap().into_inner();
         sizes.push(page.client_keys.len());
         names.extend(page.client_keys.into_iter().map(|key| key.name));
@@ -48,7 +48,12 @@ async fn credentials_are_listed_by_provider_or_over_all() {
         }
     }
     let list = async |parent: &str, page_size, page_token: String| {
-        let request = ListCredentialsRequest { parent: parent.to_owned(), page_size, page_token };
+        let request = ListCredentialsRequest {
+            parent: parent.to_owned(),
+            page_size,
+            page_token,
+            ..ListCredentialsRequest::default()
+        };
         app.credentials().list_credentials(request).await.map(tonic::Response::into_inner)
     };
     let names = |page: &[Credential]| page.iter().map(|credential| credential.name.clone()).collect::<Vec<_>>();
@@ -73,7 +78,8 @@ async fn credentials_are_listed_by_provider_or_over_all() {
 async fn bad_pages_are_refused_by_field() {
     let app = Running::start().await;
     let list = async |page_size, page_token: &str| {
-        let request = ListProvidersRequest { page_size, page_token: page_token.to_owned() };
+        let request =
+            ListProvidersRequest { page_size, page_token: page_token.to_owned(), ..ListProvidersRequest::default() };
         app.providers().list_providers(request).await.unwrap_err()
     };
     assert_eq!(violations(&list(-1, "").await)[0].0, "page_size");

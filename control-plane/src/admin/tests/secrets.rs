@@ -45,8 +45,12 @@ fn with_secrets() -> Provider {
 async fn no_answer_holds_a_stored_secret() {
     let app = Running::start().await;
     let mut answers = Answers::default();
-    let request =
-        CreateProviderRequest { provider_id: "a".to_owned(), provider: Some(with_secrets()), validate_only: false };
+    let request = CreateProviderRequest {
+        provider_id: "a".to_owned(),
+        provider: Some(with_secrets()),
+        validate_only: false,
+        ..CreateProviderRequest::default()
+    };
     let made = answers.keep(app.providers().create_provider(request).await.unwrap());
     assert!(made.headers.contains_key("x-secret"), "that it is there may be known");
     let request = CreateCredentialRequest {
@@ -54,6 +58,7 @@ async fn no_answer_holds_a_stored_secret() {
         credential_id: "main".to_owned(),
         credential: Some(credential(SECRETS[0])),
         validate_only: false,
+        ..CreateCredentialRequest::default()
     };
     let credential = answers.keep(app.credentials().create_credential(request).await.unwrap());
     assert!(credential.source.is_none());
@@ -62,6 +67,7 @@ async fn no_answer_holds_a_stored_secret() {
         client_key_id: "k".to_owned(),
         client_key: Some(imported(SECRETS[3])),
         validate_only: false,
+        ..CreateClientKeyRequest::default()
     };
     let key = answers.keep(app.client_keys().create_client_key(key).await.unwrap());
 
@@ -92,7 +98,12 @@ async fn no_error_holds_a_secret() {
     let mut bad = with_secrets();
     bad.forward_proxy.as_mut().unwrap().url = "http://u:url-password@proxy.test:1".to_owned();
     bad.base_url = "https://u:url-password@upstream.test".to_owned();
-    let request = CreateProviderRequest { provider_id: "a".to_owned(), provider: Some(bad), validate_only: false };
+    let request = CreateProviderRequest {
+        provider_id: "a".to_owned(),
+        provider: Some(bad),
+        validate_only: false,
+        ..CreateProviderRequest::default()
+    };
     let status = app.providers().create_provider(request).await.unwrap_err();
     let key = app.make_key("k", imported("with white space")).await.unwrap_err();
     for status in [status, key] {
@@ -118,6 +129,7 @@ async fn a_made_up_key_is_shown_once_and_known_by_its_digest() {
         client_key_id: "b".to_owned(),
         client_key: Some(ClientKey::default()),
         validate_only: true,
+        ..CreateClientKeyRequest::default()
     };
     let would_be = app.client_keys().create_client_key(request).await.unwrap().into_inner();
     assert_eq!(would_be.secret, "", "a key that does not exist is not handed out");

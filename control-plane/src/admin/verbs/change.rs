@@ -7,6 +7,7 @@ use signalbox_routing::{Id, Kind, ResourceName};
 use super::{Call, Verbs, parse_name, shown};
 use crate::{
     admin::{
+        apply::change,
         error::{Error, Places, Violation},
         mask::Mask,
         resource::{Resource, typed},
@@ -103,7 +104,8 @@ impl Verbs {
             None => Err(Refused::NotFound(name)),
         };
         let written = self.write::<R, _>(call.entry(validate_only), &name, edit).await?;
-        Ok(DeleteResponse { revision: written.revision.get() })
+        let changes = written.changes.into_iter().map(change).collect();
+        Ok(DeleteResponse { revision: written.revision.get(), changes, findings: Vec::new(), rollout: None })
     }
 
     async fn write<R, F>(&self, entry: Entry, name: &ResourceName, edit: F) -> Result<Written, Error>
