@@ -260,8 +260,8 @@ impl Edits {
     fn on(self, state: &State) -> Result<Vec<Edit>, Refused> {
         let Self { whole, settings, format, before } = self;
         let mut edits = whole.edits(state)?;
-        let current = match state.get(&ResourceName::settings()).map(|stored| &stored.message) {
-            Some(Message::Settings(current)) => current.clone(),
+        let current = match state.get(&ResourceName::settings()).map(|stored| stored.message()) {
+            Some(Message::Settings(current)) => current,
             _ => Settings::default(),
         };
         let wanted = match (format, settings) {

@@ -8,16 +8,30 @@ use signalbox_routing::{Id, Kind, Position, Resource, ResourceName, Runtime};
 
 use crate::{
     history::{History, Since},
-    message::Message,
+    message::{Message, Packed},
 };
 
 /// A resource at one version.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    /// As operators see it: output fields filled in, no secret inside.
-    pub message: Message,
     /// As data planes get it, secrets included.
     pub resource: Resource,
+    /// Packed, since of a hundred thousand resources hardly any is being looked at.
+    message: Packed,
+}
+
+impl Stored {
+    /// A resource as operators see it, output fields filled in and no secret inside, and as data planes get it.
+    #[must_use]
+    pub fn new(message: &Message, resource: Resource) -> Self {
+        Self { resource, message: message.pack() }
+    }
+
+    /// As operators see it: output fields filled in, no secret inside. It is unpacked with each call.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        self.message.unpack(self.resource.name.kind())
+    }
 }
 
 /// The configuration at one revision.
@@ -163,7 +177,7 @@ mod tests {
         let body = Bytes::from_static(body.as_bytes());
         let resource = Resource { name: name(text), revision: 1, required_features: Vec::new(), body };
         let message = Message::from(admin::Settings::default());
-        state.replace(name(text), Some(Arc::new(Stored { message, resource })));
+        state.replace(name(text), Some(Arc::new(Stored::new(&message, resource))));
     }
 
     fn texts<'a>(stored: impl Iterator<Item = &'a Arc<Stored>>) -> Vec<&'a str> {

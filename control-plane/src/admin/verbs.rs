@@ -139,7 +139,7 @@ impl Verbs {
             (Some(last), Some(_)) => page::token(&collection, last.resource.name.as_str()),
             _ => String::new(),
         };
-        Ok((page.into_iter().filter_map(|stored| R::of(&stored.message)).cloned().collect(), next))
+        Ok((page.into_iter().filter_map(|stored| R::of(&stored.message()).cloned()).collect(), next))
     }
 }
 
@@ -191,7 +191,7 @@ fn find<'a>(state: &'a State, name: &ResourceName) -> Result<&'a Arc<Stored>, Er
 /// The resource as the caller gets it.
 fn shown<R: Resource>(state: &State, name: &ResourceName) -> Result<R, Error> {
     let stored = find(state, name)?;
-    R::of(&stored.message)
+    R::of(&stored.message())
         .cloned()
         .ok_or_else(|| Error::NotFound { resource_type: resource_type(R::KIND), name: name.as_str().to_owned() })
 }

@@ -62,7 +62,7 @@ async fn insert(
 ) -> Result<(), Error> {
     let row = NewRow {
         name,
-        message: &after.stored.message,
+        message: &after.message,
         spec: &after.spec,
         revision: head.revision,
         create_time: after.create_time,

@@ -112,7 +112,7 @@ fn difference(
 }
 
 fn fields(stored: &Stored, held: &Held, wanted: &Wanted) -> Vec<String> {
-    let mut fields = differing_fields(&stored.message.kept(), &wanted.kept);
+    let mut fields = differing_fields(&stored.message().kept(), &wanted.kept);
     let steps = held.steps_to(&wanted.secrets);
     fields.extend(steps.iter().map(|step| secrets::top_level(step.field()).to_owned()));
     fields.into_iter().collect()

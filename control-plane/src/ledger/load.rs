@@ -63,7 +63,7 @@ fn stored(row: &resources::Row, held: &Held) -> Result<Stored, OpenError> {
         secret_version: held.version(Stamp::SECRET),
     };
     message.stamp(&stamp, &row.spec);
-    Ok(Stored { message, resource: prospect::resource(name, body, stamp.revision) })
+    Ok(Stored::new(&message, prospect::resource(name, body, stamp.revision)))
 }
 
 async fn all_held(connection: &mut SqliteConnection, key: &DataKey) -> Result<BTreeMap<String, Held>, OpenError> {

@@ -47,6 +47,8 @@ pub(super) struct Step {
 pub(super) struct After {
     /// As it is held in memory.
     pub(super) stored: Arc<Stored>,
+    /// As operators see it.
+    pub(super) message: Message,
     /// As it is written down.
     pub(super) spec: String,
     /// When it was made.
@@ -212,11 +214,12 @@ fn after(
         effect: Effect::KeptPrevious,
     };
     let spec = write_spec(&kept).map_err(|error| Error::Invalid(vec![unwritable(error)]))?;
-    let made = before.and_then(|stored| stored.message.create_time()).and_then(|time| SystemTime::try_from(time).ok());
+    let made =
+        before.and_then(|stored| stored.message().create_time()).and_then(|time| SystemTime::try_from(time).ok());
     let create_time = made.unwrap_or(moment.now);
     let revision = moment.revision.get();
     let secret_version = held.version_after(&secrets, Stamp::SECRET);
     message.stamp(&Stamp { revision, create_time, update_time: moment.now, secret_version }, &spec);
-    let stored = Arc::new(Stored { message, resource: resource(name.clone(), body, revision) });
-    Ok(After { stored, spec, create_time })
+    let stored = Arc::new(Stored::new(&message, resource(name.clone(), body, revision)));
+    Ok(After { stored, message, spec, create_time })
 }

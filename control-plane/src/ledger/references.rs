@@ -22,13 +22,11 @@ fn holders(base: &State, changed: &Changed<'_>, provider: &ResourceName) -> Vec<
         .into_iter()
         .flat_map(|kind| base.range(kind, None))
         .filter(|stored| !changed.contains_key(&stored.resource.name))
-        .map(|stored| (&stored.resource.name, &stored.message));
+        .filter(|stored| needs(&stored.resource.name, &stored.message(), provider))
+        .map(|stored| &stored.resource.name);
     let changed = changed.iter().filter_map(|(name, message)| Some((*name, (*message)?)));
-    let mut holders: Vec<ResourceName> = unchanged
-        .chain(changed)
-        .filter(|(name, message)| needs(name, message, provider))
-        .map(|(name, _)| name.clone())
-        .collect();
+    let changed = changed.filter(|(name, message)| needs(name, message, provider)).map(|(name, _)| name);
+    let mut holders: Vec<ResourceName> = unchanged.chain(changed).cloned().collect();
     holders.sort();
     holders
 }

@@ -98,7 +98,7 @@ impl Bench {
     }
 
     fn message(&self, text: &str) -> Message {
-        self.ledger.state().get(&name(text)).unwrap().message.clone()
+        self.ledger.state().get(&name(text)).unwrap().message()
     }
 
     /// A resource as data planes get it.
@@ -173,7 +173,7 @@ fn content(state: &State) -> (Position, Vec<(String, Message, Vec<u8>)>) {
         let resource = &stored.resource;
         (
             resource.name.to_string(),
-            stored.message.clone(),
+            stored.message(),
             [resource.body.as_ref(), &resource.revision.to_be_bytes()].concat(),
         )
     };

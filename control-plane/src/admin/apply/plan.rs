@@ -39,7 +39,8 @@ impl Plan {
         let mut edits = Vec::with_capacity(wanted.len() + gone.len());
         let (mut owned, mut findings) = (Vec::new(), Vec::new());
         for Wanted { name, make } in wanted {
-            let stored = state.get(&name).map(|stored| &stored.message);
+            let stored = state.get(&name).map(|stored| stored.message());
+            let stored = stored.as_ref();
             owned.extend(stored.and_then(|stored| conflict(&name, stored, &owner_labels)));
             match make(stored).and_then(|message| labelled(message, &name, &owner_labels)) {
                 Ok(message) => edits.push(Edit::Put(message)),
@@ -70,7 +71,7 @@ fn abandoned(
     };
     let names: Vec<_> = state
         .resources()
-        .filter(|stored| carries(&stored.message) && !kept.contains(&stored.resource.name))
+        .filter(|stored| !kept.contains(&stored.resource.name) && carries(&stored.message()))
         .map(|stored| stored.resource.name.clone())
         .collect();
     if names.len() > allowed as usize { Err(Refused::TooManyDeletes { names, allowed }) } else { Ok(names) }

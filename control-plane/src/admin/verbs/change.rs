@@ -77,10 +77,11 @@ impl Verbs {
         let name = parse_name(wanted.name(), R::KIND, &format!("{}.name", R::FIELD))?;
         let edit = move |state: &State, name: ResourceName| match state.get(&name) {
             Some(stored) => {
-                check(wanted.etag(), &stored.message, &name)?;
-                let mut merged = stored.message.dynamic();
+                let stored = stored.message();
+                check(wanted.etag(), &stored, &name)?;
+                let mut merged = stored.dynamic();
                 mask.merge(&message::dynamic(R::KIND, &wanted), &mut merged);
-                put::<R>(typed(&merged), &name, Some(&stored.message))
+                put::<R>(typed(&merged), &name, Some(&stored))
             }
             // An etag says that the caller has seen the resource: then it is not theirs to make.
             None if allow_missing && wanted.etag().is_empty() => put(wanted, &name, None),
@@ -96,7 +97,7 @@ impl Verbs {
         let name = parse_name(&name, R::KIND, "name")?;
         let edit = move |state: &State, name: ResourceName| match state.get(&name) {
             Some(stored) => {
-                check(&etag, &stored.message, &name)?;
+                check(&etag, &stored.message(), &name)?;
                 let parts = if force { parts(state, &name) } else { Vec::new() };
                 Ok(parts.into_iter().chain([name]).map(Edit::Delete).collect())
             }

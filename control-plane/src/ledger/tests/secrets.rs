@@ -60,7 +60,7 @@ async fn a_secret_goes_to_data_planes_and_to_nobody_else() {
 
     let state = bench.ledger.state();
     for stored in state.resources() {
-        let shown = format!("{} {stored:?}", stored.message.dynamic());
+        let shown = format!("{} {stored:?}", stored.message().dynamic());
         assert!(!shown.contains("s3cret"), "{shown}");
     }
     let before = content(&state);

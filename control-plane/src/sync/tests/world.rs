@@ -195,7 +195,7 @@ pub(super) fn after(state: &State, changes: Vec<(&str, Option<Bytes>)>) -> State
         let stored = body.map(|body| {
             let resource =
                 Resource { name: name.clone(), revision: revision.get(), required_features: Vec::new(), body };
-            Arc::new(Stored { message: message::Message::Settings(admin::Settings::default()), resource })
+            Arc::new(Stored::new(&message::Message::Settings(admin::Settings::default()), resource))
         });
         next.replace(name.clone(), stored);
         names.push(name);
