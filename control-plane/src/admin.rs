@@ -25,6 +25,7 @@ mod auth;
 mod client_key;
 mod credential;
 mod error;
+mod filter;
 mod mask;
 mod page;
 mod provider;

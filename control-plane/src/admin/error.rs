@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, iter};
 
 use signalbox_routing::{Finding, ResourceName};
 
-use super::{mask, page};
+use super::{filter, mask, page};
 use crate::{bearer::Denied, ledger};
 
 mod table;
@@ -73,6 +73,12 @@ impl From<page::Fault> for Error {
             page::Fault::Size(_) => Violation::new("page_size", "INVALID_PAGE_SIZE", fault).into(),
             page::Fault::Token(_) => Violation::new("page_token", "INVALID_PAGE_TOKEN", fault).into(),
         }
+    }
+}
+
+impl From<filter::Fault> for Error {
+    fn from(fault: filter::Fault) -> Self {
+        Violation::new("filter", "INVALID_FILTER", fault).into()
     }
 }
 

@@ -142,7 +142,7 @@ fn joined(fields: &[FieldDescriptor], last: Option<&str>) -> String {
 }
 
 /// The field whose name is a typing error away.
-fn nearest(word: &str, message: &MessageDescriptor) -> Option<String> {
+pub(super) fn nearest(word: &str, message: &MessageDescriptor) -> Option<String> {
     if word.len() > LONGEST_WORD {
         return None;
     }
