@@ -3,23 +3,27 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
+use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 use signalbox_routing::{Position, ResourceName, Revision};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{history::Since, message::Message, seal::MasterKey, state::State};
+use crate::{history::Since, message::Message, seal::MasterKey, state::State, store};
 
 mod commit;
 mod draft;
 mod error;
 mod held;
 mod load;
+mod maintenance;
 mod open;
 mod prospect;
 mod references;
 mod writer;
 
 pub use error::{Error, Owned, Referenced, Refused};
+use maintenance::Maintenance;
 pub use open::OpenError;
 pub use writer::Writer;
 
@@ -45,6 +49,7 @@ pub struct Options {
 pub struct Ledger {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<Arc<State>>,
+    readers: SqlitePool,
 }
 
 /// What a write says about itself; kept with the revision.
@@ -129,16 +134,27 @@ pub enum DifferenceKind {
 
 type EditFn = Box<dyn FnOnce(&State) -> Result<Vec<Edit>, Refused> + Send>;
 
-/// A write on its way to the writer.
-struct Command {
-    entry: Entry,
-    edit: EditFn,
-    reply: oneshot::Sender<Result<Written, Error>>,
+/// Something on its way to the writer.
+enum Command {
+    /// A change of the configuration, which is a revision.
+    Write {
+        /// What it says about itself.
+        entry: Entry,
+        /// What it does.
+        edit: EditFn,
+        /// Who wants to know.
+        reply: oneshot::Sender<Result<Written, Error>>,
+    },
+    /// A change of what is stored beside the configuration.
+    Maintain(Maintenance),
 }
 
 impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Command").field("entry", &self.entry).finish_non_exhaustive()
+        match self {
+            Self::Write { entry, .. } => f.debug_struct("Write").field("entry", entry).finish_non_exhaustive(),
+            Self::Maintain(_) => f.debug_tuple("Maintain").finish_non_exhaustive(),
+        }
     }
 }
 
@@ -181,7 +197,36 @@ impl Ledger {
         F: FnOnce(&State) -> Result<Vec<Edit>, Refused> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command { entry, edit: Box::new(edit), reply }).await.map_err(|_| Error::Closed)?;
+        let write = Command::Write { entry, edit: Box::new(edit), reply };
+        self.commands.send(write).await.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Changes what is stored beside the configuration, in one transaction between two writes. It is no revision.
+    ///
+    /// `committed` runs right after the commit, on the writer: what it puts into memory follows the order of the database, whether
+    /// or not the caller still waits.
+    ///
+    /// # Errors
+    /// Whatever `work` says, or [`Error::Storage`] and [`Error::Closed`]; whichever it is, nothing has changed.
+    pub(crate) async fn maintain<T, E, W, C>(&self, work: W, committed: C) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+        C: FnOnce(&T) + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let maintenance = Maintenance::new(work, committed, reply);
+        self.commands.send(Command::Maintain(maintenance)).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// A connection that only reads.
+    ///
+    /// # Errors
+    /// [`store::Error`] where the file cannot be read, or too many read at once for too long.
+    pub(crate) async fn reader(&self) -> Result<PoolConnection<Sqlite>, store::Error> {
+        Ok(self.readers.acquire().await?)
     }
 }

@@ -94,7 +94,8 @@ pub(super) async fn open(options: Options) -> Result<(Ledger, Writer), OpenError
     drop(reader);
     let (sender, commands) = mpsc::channel(QUEUE);
     let (published, state) = watch::channel(Arc::new(state));
-    Ok((Ledger { commands: sender, state }, Writer { store, key, commands, published }))
+    let readers = store.readers().clone();
+    Ok((Ledger { commands: sender, state, readers }, Writer { store, key, commands, published }))
 }
 
 /// The database's own key; `None` in one without a history.

@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod damage;
+mod maintenance;
 mod random;
 mod secrets;
 mod writes;

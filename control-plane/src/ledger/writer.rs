@@ -34,10 +34,15 @@ pub struct Writer {
 impl Writer {
     /// Writes until every [`Ledger`](super::Ledger) is gone, then closes the database.
     pub async fn run(mut self) {
-        while let Some(Command { entry, edit, reply }) = self.commands.recv().await {
-            let written = self.write(&entry, edit).await;
-            // Whoever asked may have gone; what was written stands.
-            let _ = reply.send(written);
+        while let Some(command) = self.commands.recv().await {
+            match command {
+                Command::Write { entry, edit, reply } => {
+                    let written = self.write(&entry, edit).await;
+                    // Whoever asked may have gone; what was written stands.
+                    let _ = reply.send(written);
+                }
+                Command::Maintain(maintenance) => maintenance.run(&mut self.store).await,
+            }
         }
         if let Err(error) = self.store.close().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the database was not closed cleanly");
