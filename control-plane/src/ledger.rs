@@ -100,6 +100,8 @@ pub enum Edit {
 /// What came of a write.
 #[derive(Debug, Clone)]
 pub struct Written {
+    /// The configuration that it was on top of.
+    pub before: Arc<State>,
     /// The configuration after it; as it would be, where nothing was committed.
     pub state: Arc<State>,
     /// The revision that it made; the current one where nothing was committed.

@@ -8,6 +8,7 @@ pub mod certificate;
 mod convert;
 pub mod files;
 pub mod history;
+mod impact;
 pub mod import;
 pub mod key;
 pub mod ledger;

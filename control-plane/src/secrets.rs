@@ -24,6 +24,14 @@ static SECRET: LazyLock<HashSet<String>> = LazyLock::new(|| {
 /// The one secret that is part of a pair.
 const PASSWORD: &str = "signalbox.config.v1.ForwardProxy.password";
 
+/// A client key's digest is no secret by which anybody gets in, but nothing to be read out either.
+const DIGEST: &str = "signalbox.admin.v1.ClientKey.import_sha256";
+
+/// Whether what the field holds is never to be shown.
+pub(crate) fn is_sensitive(field: &FieldDescriptor) -> bool {
+    SECRET.contains(field.full_name()) || field.full_name() == DIGEST
+}
+
 fn is_secret(field: &FieldDescriptor) -> bool {
     let redacted = field.options().get_field_by_name("debug_redact").is_some_and(|value| value.as_bool() == Some(true));
     redacted && field.kind() == Kind::String && !field.is_list() && !is_output_only(field)

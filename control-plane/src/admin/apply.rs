@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prost_types::FieldMask;
 use signalbox_proto::admin::v1::{
     ApplyConfigRequest, ApplyConfigResponse, Change, Config, ExplainRouteRequest, ExplainRouteResponse,
-    ExportConfigRequest, ExportConfigResponse, ValidateConfigRequest, ValidateConfigResponse,
+    ExportConfigRequest, ExportConfigResponse, FieldChange, ValidateConfigRequest, ValidateConfigResponse,
     apply_config_request::Mode, change::Kind, config_service_server::ConfigService,
 };
 use tonic::{Request, Response, Status};
@@ -15,7 +15,8 @@ use super::{
     verbs::{Call, Verbs},
 };
 use crate::{
-    ledger::{Difference, DifferenceKind, Edit, Entry, Refused},
+    impact::{field_changes, with_secrets},
+    ledger::{Difference, DifferenceKind, Edit, Entry, Refused, Written},
     state::State,
 };
 
@@ -114,7 +115,7 @@ impl Verbs {
         Ok(ApplyConfigResponse {
             revision: written.revision.get(),
             unchanged: written.changes.is_empty(),
-            changes: written.changes.into_iter().map(change).collect(),
+            changes: changes(&written, validate_only),
             findings: Vec::new(),
         })
     }
@@ -140,11 +141,26 @@ fn prunes(mode: i32, owner_labels: &BTreeMap<String, String>) -> Result<bool, Er
     }
 }
 
-pub(super) fn change(difference: Difference) -> Change {
+/// What a write changed, or would; in a dry run with what the fields held and hold.
+pub(super) fn changes(written: &Written, dry: bool) -> Vec<Change> {
+    let change = |difference: &Difference| {
+        let change = change(difference);
+        if dry { Change { field_changes: fields(written, difference), ..change } } else { change }
+    };
+    written.changes.iter().map(change).collect()
+}
+
+fn fields(written: &Written, difference: &Difference) -> Vec<FieldChange> {
+    let Difference { name, kind: _, fields } = difference;
+    let [before, after] = [&written.before, &written.state].map(|state| state.get(name).map(|stored| stored.message()));
+    with_secrets(field_changes(name.kind(), before.as_ref(), after.as_ref()), fields)
+}
+
+fn change(difference: &Difference) -> Change {
     let Difference { name, kind, fields } = difference;
     let (kind, fields) = match kind {
         DifferenceKind::Create => (Kind::Create, None),
-        DifferenceKind::Update => (Kind::Update, Some(FieldMask { paths: fields })),
+        DifferenceKind::Update => (Kind::Update, Some(FieldMask { paths: fields.clone() })),
         DifferenceKind::Delete => (Kind::Delete, None),
     };
     Change { resource: name.as_str().to_owned(), kind: kind.into(), fields, field_changes: Vec::new() }

@@ -71,8 +71,8 @@ impl Writer {
         let moment = Moment { revision: base.position.revision.next(), now: now() };
         let Some(prospect) = prospect::judge(base, &held, draft, moment)? else {
             transaction.rollback().await.map_err(store::Error::from)?;
-            let (state, revision) = (Arc::clone(base), base.position.revision);
-            return Ok(Written { state, revision, changes: Vec::new(), committed: false });
+            let (before, state, revision) = (Arc::clone(base), Arc::clone(base), base.position.revision);
+            return Ok(Written { before, state, revision, changes: Vec::new(), committed: false });
         };
         commit::write(&mut transaction, &self.key, entry, &prospect).await?;
         let committed = !entry.validate_only;
@@ -83,7 +83,7 @@ impl Writer {
         }
         let revision = if committed { moment.revision } else { base.position.revision };
         let changes = prospect.steps.into_iter().map(|step| step.difference).collect();
-        Ok(Written { state: Arc::new(prospect.state), revision, changes, committed })
+        Ok(Written { before: Arc::clone(base), state: Arc::new(prospect.state), revision, changes, committed })
     }
 }
 

@@ -7,7 +7,7 @@ use signalbox_routing::{Id, Kind, ResourceName};
 use super::{Call, Verbs, parse_name, shown};
 use crate::{
     admin::{
-        apply::change,
+        apply::changes,
         error::{Error, Places, Violation},
         mask::Mask,
         resource::{Resource, typed},
@@ -105,7 +105,7 @@ impl Verbs {
             None => Err(Refused::NotFound(name)),
         };
         let written = self.write::<R, _>(call.entry(validate_only), &name, edit).await?;
-        let changes = written.changes.into_iter().map(change).collect();
+        let changes = changes(&written, validate_only);
         Ok(DeleteResponse { revision: written.revision.get(), changes, findings: Vec::new(), rollout: None })
     }
 
