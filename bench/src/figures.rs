@@ -40,6 +40,32 @@ impl fmt::Display for Table<'_> {
     }
 }
 
+/// One thing that was measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    /// What.
+    pub what: String,
+    /// What it should be; empty = it is not ours to say.
+    pub target: &'static str,
+    /// What it was.
+    pub measured: String,
+    /// Time on a core that the program took for it; empty = none of it was the program's.
+    pub cpu: String,
+}
+
+/// Figures as a Markdown table.
+#[derive(Debug, Clone, Copy)]
+pub struct Figures<'a>(pub &'a [Figure]);
+
+impl fmt::Display for Figures<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| what | target | measured | CPU time |\n|---|---|---|---|")?;
+        self.0.iter().try_for_each(|Figure { what, target, measured, cpu }| {
+            writeln!(f, "| {what} | {target} | {measured} | {cpu} |")
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -19,7 +20,23 @@ use crate::figures::Sample;
 pub struct Program {
     child: Child,
     addr: SocketAddr,
+    /// The line of its log that told the address.
+    told: String,
 }
+
+/// What a process has taken so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Time of all its threads on a core, in user and kernel mode.
+    pub cpu: Duration,
+    /// Resident memory, in KiB.
+    pub resident_kib: u64,
+    /// The most that was ever resident, in KiB.
+    pub peak_kib: u64,
+}
+
+/// How Linux counts time in `/proc`, on every architecture.
+const TICK: Duration = Duration::from_millis(10);
 
 /// Why there is nothing to measure.
 #[derive(Debug, thiserror::Error)]
@@ -63,11 +80,12 @@ impl Program {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(missing)?;
         let log = child.stderr.take().map(BufReader::new);
-        let mut program = Self { child, addr: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let mut program = Self { child, addr: SocketAddr::from(([127, 0, 0, 1], 0)), told: String::new() };
         let (mut lines, mut last) = (log.into_iter().flat_map(BufRead::lines), String::new());
         while let Some(Ok(line)) = lines.next() {
             if let Some(addr) = address(&line, field) {
                 program.addr = addr;
+                program.told = line;
                 // It must not stop for a pipe that nobody empties.
                 thread::spawn(move || lines.for_each(drop));
                 return Ok(program);
@@ -83,27 +101,69 @@ impl Program {
         self.addr
     }
 
+    /// Another address that it told in the same breath.
+    #[must_use]
+    pub fn other_addr(&self, field: &str) -> Option<SocketAddr> {
+        address(&self.told, field)
+    }
+
+    /// What it has taken so far.
+    ///
+    /// # Errors
+    /// [`Error::Unseen`]
+    pub fn taken(&self) -> Result<Taken, Error> {
+        let stat = self.read("stat")?;
+        // The name, in parentheses, may hold anything; user and kernel time are the 12th and 13th word after it.
+        let words = stat.rsplit_once(')').map_or("", |(_, after)| after).split_whitespace();
+        let ticks = words.skip(11).take(2).filter_map(|word| word.parse::<u32>().ok()).sum::<u32>();
+        let status = self.read("status")?;
+        Ok(Taken {
+            cpu: TICK * ticks,
+            resident_kib: self.kib(&status, "VmRSS:")?,
+            peak_kib: self.kib(&status, "VmHWM:")?,
+        })
+    }
+
     /// How it is doing after so many requests.
     ///
     /// # Errors
     /// [`Error::Unseen`]
     pub fn sample(&self, requests: u64) -> Result<Sample, Error> {
-        let pid = self.child.id();
-        let unseen = |source| Error::Unseen { pid, source };
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(unseen)?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
-        let resident = resident.and_then(|kib| kib.parse().ok());
-        let resident_kib = resident.ok_or_else(|| unseen(io::Error::other("no VmRSS")))?;
-        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_err(unseen)?.count();
+        let resident_kib = self.kib(&self.read("status")?, "VmRSS:")?;
+        let descriptors = fs::read_dir(self.about("fd")).map_err(|source| self.unseen(source))?.count();
         Ok(Sample { requests, resident_kib, descriptors })
+    }
+
+    fn about(&self, what: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{what}", self.child.id()))
+    }
+
+    fn read(&self, what: &str) -> Result<String, Error> {
+        fs::read_to_string(self.about(what)).map_err(|source| self.unseen(source))
+    }
+
+    fn kib(&self, status: &str, label: &str) -> Result<u64, Error> {
+        let told = status.lines().find_map(|line| line.strip_prefix(label)?.split_whitespace().next());
+        told.and_then(|kib| kib.parse().ok()).ok_or_else(|| self.unseen(io::Error::other(label.to_owned())))
+    }
+
+    fn unseen(&self, source: io::Error) -> Error {
+        Error::Unseen { pid: self.child.id(), source }
+    }
+}
+
+impl Program {
+    /// Ends it at once, as a power cut would.
+    pub fn kill(&mut self) {
+        // Where it is gone already, there is nothing to end.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Where it is gone already, there is nothing to end.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.kill();
     }
 }
 

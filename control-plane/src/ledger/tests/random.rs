@@ -1,8 +1,10 @@
-//! Whatever the edits, the file tells the same story as the memory.
+//! Whatever the edits, the file tells the same story as the memory, and what was compiled write by write answers like what is
+//! compiled from nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use proptest::{collection::vec, prelude::*};
+use signalbox_routing::{Caller, Change, Endpoint, Request, Runtime};
 
 use super::*;
 
@@ -10,8 +12,8 @@ use super::*;
 enum Step {
     Provider(u8, bool),
     Credential(u8, u8, Option<u8>),
-    ClientKey(u8, u8),
-    Redirect(u8, u8),
+    ClientKey(u8, u8, bool),
+    Redirect(u8, u8, bool),
     Route(u8, u8),
     Settings(Option<u8>),
     Delete(u8, u8),
@@ -21,8 +23,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0..3_u8, any::<bool>()).prop_map(|(id, disabled)| Step::Provider(id, disabled)),
         (0..3_u8, 0..2_u8, proptest::option::of(0..3_u8)).prop_map(|(of, id, secret)| Step::Credential(of, id, secret)),
-        (0..4_u8, 0..6_u8).prop_map(|(id, digest)| Step::ClientKey(id, digest)),
-        (0..3_u8, 0..3_u8).prop_map(|(id, to)| Step::Redirect(id, to)),
+        (0..4_u8, 0..6_u8, any::<bool>()).prop_map(|(id, digest, team)| Step::ClientKey(id, digest, team)),
+        (0..3_u8, 0..3_u8, any::<bool>()).prop_map(|(id, to, team)| Step::Redirect(id, to, team)),
         (0..3_u8, 0..4_u8).prop_map(|(id, segment)| Step::Route(id, segment)),
         proptest::option::of(0..3_u8).prop_map(Step::Settings),
         (0..5_u8, 0..3_u8).prop_map(|(kind, id)| Step::Delete(kind, id)),
@@ -36,9 +38,14 @@ fn edit(step: &Step) -> Edit {
             let secret = secret.map(|secret| format!("secret {secret}"));
             Edit::Put(credential(&format!("p{of}"), &format!("c{id}"), secret.as_deref()).into())
         }
-        Step::ClientKey(id, digest) => Edit::Put(client_key(&format!("k{id}"), digest)),
-        Step::Redirect(id, to) => {
-            Edit::Put(redirect(&format!("r{id}"), &format!("model-{id}"), &format!("p{to}")).into())
+        Step::ClientKey(id, digest, team) => {
+            let mut key = client_key(&format!("k{id}"), digest);
+            key.labels_mut().unwrap().extend(labels(team));
+            Edit::Put(key)
+        }
+        Step::Redirect(id, to, team) => {
+            let redirect = redirect(&format!("r{id}"), &format!("model-{id}"), &format!("p{to}"));
+            Edit::Put(admin::Redirect { client_key_labels: labels(team), ..redirect }.into())
         }
         Step::Route(id, segment) => Edit::Put(route(&format!("o{id}"), &format!("s{segment}")).into()),
         Step::Settings(to) => Edit::Put(settings(&to.map(|to| format!("p{to}")).unwrap_or_default()).into()),
@@ -50,6 +57,32 @@ fn edit(step: &Step) -> Edit {
             _ => format!("routes/o{id}"),
         })),
     }
+}
+
+fn labels(team: bool) -> BTreeMap<String, String> {
+    team.then(|| ("team".to_owned(), "a".to_owned())).into_iter().collect()
+}
+
+/// What can be seen from outside of a configuration that such edits made.
+fn answers(runtime: &Runtime) -> String {
+    let mut answers = format!("{:?}\n{:?}\n", runtime.settings(), runtime.findings().collect::<Vec<_>>());
+    runtime.providers().for_each(|provider| writeln!(answers, "{provider:?}").unwrap());
+    runtime.routes().for_each(|route| writeln!(answers, "{route:?}").unwrap());
+    let keys = (0..6_u8).filter_map(|digest| runtime.client_key(&[digest; 32])).map(|key| Caller::Key(key));
+    for caller in [Caller::Operator, Caller::Stranger].into_iter().chain(keys) {
+        writeln!(answers, "{caller:?} {:?}", runtime.models(caller)).unwrap();
+        for model in ["model-0", "model-1", "model-2", "p0/m", "p1/model-0", "m"] {
+            let request = Request { caller, model, endpoint: Endpoint::ChatCompletions, seed: 1 };
+            writeln!(answers, "{model} {:?}", runtime.plan(&request)).unwrap();
+        }
+    }
+    answers
+}
+
+/// The state's resources, compiled all at once.
+fn compiled_from_nothing(state: &State) -> Runtime {
+    let changes: Vec<Change> = state.resources().map(|stored| Change::Upsert(stored.resource.clone())).collect();
+    Runtime::default().apply(&changes).runtime
 }
 
 /// The tables as the history of changes says they must be.
@@ -82,15 +115,19 @@ async fn tell(writes: Vec<Vec<Step>>) {
             Err(error) => panic!("{error:?}"),
         }
         assert_eq!(after.position.digest, recomputed(&after));
+        assert_eq!(answers(&after.runtime), answers(&compiled_from_nothing(&after)));
     }
-    let before = content(&bench.ledger.state());
+    let before = bench.ledger.state();
     bench.close().await;
 
     let mut intruder = place.intrude().await;
     let rows = crate::store::resources::all(&mut intruder).await.unwrap();
     let stored: BTreeMap<String, String> = rows.into_iter().map(|row| (row.name, row.spec)).collect();
     assert_eq!(replayed(&mut intruder).await, stored);
-    assert_eq!(content(&place.open().await.ledger.state()), before);
+    let loaded = place.open().await.ledger.state();
+    assert_eq!(content(&loaded), content(&before));
+    assert_eq!(answers(&loaded.runtime), answers(&before.runtime));
+    assert_eq!(loaded.commit_time, before.commit_time);
 }
 
 proptest! {
