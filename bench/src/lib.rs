@@ -7,3 +7,4 @@ pub mod joining;
 pub mod latencies;
 pub mod load;
 pub mod program;
+pub mod proxy;

@@ -1,0 +1,9 @@
+//! What the data plane costs beside proxies that do nothing: the same requests through each of them, in turn, in one run.
+
+pub mod contender;
+pub mod load;
+pub mod processor;
+pub mod report;
+pub mod scenario;
+pub mod upstream;
+mod wire;

@@ -1,0 +1,188 @@
+//! Whoever carries the traffic: nobody, nginx, Envoy, or the gateway; each started as it would be run, on a port of its own. What is
+//! sent through it is not its business.
+
+use std::{
+    env, fs, io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tokio::{net::TcpStream, time::sleep};
+
+use super::processor::{Taken, taken};
+
+/// Until a program takes connections.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A contender that serves.
+#[derive(Debug)]
+pub struct Contender {
+    /// What the report calls it.
+    pub name: &'static str,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Whether it is the gateway, which has client keys and model names of its own.
+    pub is_gateway: bool,
+    process: Option<Process>,
+}
+
+/// Ended when dropped.
+#[derive(Debug)]
+struct Process(Child);
+
+/// Why a contender does not take part.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not installed.
+    #[error("{program} is not installed")]
+    Missing {
+        /// The program.
+        program: String,
+    },
+    /// Its files cannot be written, or it cannot be started.
+    #[error("{program} cannot be started")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It takes no connections.
+    #[error("{program} does not listen on {addr}: see {log}")]
+    Deaf {
+        /// The program.
+        program: String,
+        /// Where it should.
+        addr: SocketAddr,
+        /// Where it says why.
+        log: PathBuf,
+    },
+}
+
+impl Contender {
+    /// Nobody: clients talk to the upstream itself.
+    #[must_use]
+    pub const fn direct(upstream: SocketAddr) -> Self {
+        Self { name: "upstream itself", addr: upstream, is_gateway: false, process: None }
+    }
+
+    /// nginx as a plain proxy with a worker a core and connections kept alive.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn nginx(upstream: SocketAddr, dir: &Path) -> Result<Self, Error> {
+        let addr = free_address("nginx")?;
+        let place = dir.display();
+        let config = format!(
+            "daemon off; master_process on; worker_processes auto; pid {place}/nginx.pid; error_log {place}/nginx.log warn;\n\
+             worker_rlimit_nofile 65536; events {{ worker_connections 16384; }}\n\
+             http {{\n\
+             access_log {place}/nginx-access.log combined buffer=64k; client_max_body_size 64m; client_body_buffer_size 256k;\n\
+             client_body_temp_path {place}/body; proxy_temp_path {place}/proxy; fastcgi_temp_path {place}/fastcgi;\n\
+             uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi; keepalive_requests 1000000;\n\
+             upstream api {{ server {upstream}; keepalive 512; keepalive_requests 1000000; }}\n\
+             server {{ listen {addr} backlog=4096 reuseport; location / {{ proxy_pass http://api; proxy_http_version 1.1;\n\
+             proxy_set_header Connection ''; proxy_buffering off; proxy_read_timeout 600s; }} }}\n\
+             }}\n"
+        );
+        let path = dir.join("nginx.conf");
+        fs::write(&path, config).map_err(|source| Error::Start { program: "nginx".to_owned(), source })?;
+        let mut command = Command::new(find("nginx")?);
+        command.arg("-p").arg(dir).arg("-c").arg(&path).arg("-e").arg(dir.join("nginx.log"));
+        Self::start("nginx", command, addr, dir.join("nginx.log")).await
+    }
+
+    /// Envoy as a plain proxy.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn envoy(upstream: SocketAddr, dir: &Path) -> Result<Self, Error> {
+        let addr = free_address("envoy")?;
+        let socket = |addr: SocketAddr| serde_json::json!({ "socket_address": { "address": addr.ip().to_string(), "port_value": addr.port() } });
+        let manager = serde_json::json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "bench", "stream_idle_timeout": "0s",
+            "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"],
+                "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "api", "timeout": "0s" } }] }] },
+            "http_filters": [{ "name": "envoy.filters.http.router", "typed_config":
+                { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" } }],
+        });
+        let unlimited = serde_json::json!([{ "max_connections": 100_000, "max_requests": 100_000, "max_pending_requests": 100_000 }]);
+        let config = serde_json::json!({ "static_resources": {
+            "listeners": [{ "name": "bench", "address": socket(addr), "filter_chains": [{ "filters": [
+                { "name": "envoy.filters.network.http_connection_manager", "typed_config": manager }] }] }],
+            "clusters": [{ "name": "api", "type": "STATIC", "connect_timeout": "5s",
+                "circuit_breakers": { "thresholds": unlimited },
+                "load_assignment": { "cluster_name": "api", "endpoints": [{ "lb_endpoints": [
+                    { "endpoint": { "address": socket(upstream) } }] }] } }],
+        } });
+        let path = dir.join("envoy.json");
+        let written = fs::write(&path, config.to_string());
+        written.map_err(|source| Error::Start { program: "envoy".to_owned(), source })?;
+        let mut command = Command::new(find("envoy")?);
+        command.args(["--concurrency", "2", "--log-level", "error", "--disable-hot-restart", "-c"]).arg(&path);
+        Self::start("Envoy", command, addr, dir.join("envoy.log")).await
+    }
+
+    /// This gateway's data plane, with these arguments besides where it listens.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn gateway(arguments: &[String], dir: &Path) -> Result<Self, Error> {
+        let addr = free_address("signalbox-data-plane")?;
+        let program = env::current_exe().unwrap_or_default().with_file_name("signalbox-data-plane");
+        let mut command = Command::new(program);
+        let log = dir.join("gateway.log");
+        command.arg("serve").args(["--listen", &addr.to_string()]).args(arguments).arg("--log-file").arg(&log);
+        Ok(Self { is_gateway: true, ..Self::start("Signalbox", command, addr, log).await? })
+    }
+
+    /// What it has taken so far; nothing where it is nobody.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn taken(&self) -> io::Result<Taken> {
+        self.process.as_ref().map_or(Ok(Taken::default()), |Process(child)| taken(child.id()))
+    }
+
+    async fn start(name: &'static str, mut command: Command, addr: SocketAddr, log: PathBuf) -> Result<Self, Error> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let process = Process(child.map_err(|source| Error::Start { program: program.clone(), source })?);
+        let tries = PATIENCE.as_millis() / 20;
+        for _ in 0..tries {
+            if TcpStream::connect(addr).await.is_ok() {
+                return Ok(Self { name, addr, is_gateway: false, process: Some(process) });
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Err(Error::Deaf { program, addr, log })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // nginx leaves its workers behind when it is killed, and takes them along when it is asked.
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            drop(self.0.kill());
+        }
+        drop(self.0.wait());
+    }
+}
+
+/// A port that was free a moment ago: the programs cannot all be asked for any, and told apart afterwards.
+fn free_address(program: &str) -> Result<SocketAddr, Error> {
+    let bound = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    bound.map_err(|source| Error::Start { program: program.to_owned(), source })
+}
+
+fn find(program: &str) -> Result<PathBuf, Error> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // Debian keeps nginx where only root looks.
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let mut files = folders.map(|folder| folder.join(program));
+    files.find(|file| file.is_file()).ok_or_else(|| Error::Missing { program: program.to_owned() })
+}
