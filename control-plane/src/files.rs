@@ -19,6 +19,8 @@ pub const ADMIN_TOKEN: &str = "admin-token";
 pub const JOIN_TOKEN: &str = "join-token";
 /// The database file.
 pub const DATABASE: &str = "control.db";
+/// The folder beside the database that copies of it are kept in.
+pub const BACKUPS: &str = "backups";
 
 /// What can be wrong with the data folder or a secret file.
 #[derive(Debug, thiserror::Error)]
@@ -120,11 +122,56 @@ pub fn read_secret(path: &Path) -> Result<SecretString, Error> {
 /// # Errors
 /// Those of the file system; `AlreadyExists` where there is one.
 pub(crate) fn write_new(path: &Path, secret: &SecretString) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let unfinished = folder.join(format!(".unfinished-{}", uuid::Uuid::new_v4()));
-    let written = fill(&unfinished, secret.expose_secret().as_bytes()).and_then(|()| fs::hard_link(&unfinished, path));
-    fs::remove_file(&unfinished).or_else(|error| if written.is_err() { Ok(()) } else { Err(error) })?;
-    written?;
+    let unfinished = unfinished(path);
+    match fill(&unfinished, secret.expose_secret().as_bytes()) {
+        Ok(()) => settle_new(&unfinished, path),
+        Err(error) => {
+            // What cannot be removed either is told by its name.
+            let _ = fs::remove_file(&unfinished);
+            Err(error)
+        }
+    }
+}
+
+/// Writes a file with mode 0600 in place of the one that is there. Whenever it is read, it is the old one or the new one.
+///
+/// # Errors
+/// Those of the file system; the file is as it was.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = unfinished(path);
+    fill(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path)).inspect_err(|_| {
+        // What cannot be removed either is told by its name.
+        let _ = fs::remove_file(&unfinished);
+    })?;
+    sync(folder(path))
+}
+
+/// A name beside a file for what is to become it.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    folder(path).join(format!(".unfinished-{}", uuid::Uuid::new_v4()))
+}
+
+/// Gives a finished file its name, which nothing may have yet.
+///
+/// # Errors
+/// Those of the file system; `AlreadyExists` where there is a file of that name.
+pub(crate) fn settle_new(unfinished: &Path, path: &Path) -> io::Result<()> {
+    let linked = fs::hard_link(unfinished, path);
+    fs::remove_file(unfinished).or_else(|error| if linked.is_err() { Ok(()) } else { Err(error) })?;
+    linked?;
+    sync(folder(path))
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Has the names in a folder survive a power cut.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

@@ -3,6 +3,7 @@
 
 mod admin;
 pub mod app;
+pub mod backup;
 mod bearer;
 pub mod certificate;
 mod convert;

@@ -5,10 +5,19 @@ use std::path::{Path, PathBuf};
 use sqlx::{
     ConnectOptions as _, Connection as _, SqliteConnection,
     migrate::{MigrateError, Migrator},
-    sqlite::SqliteConnectOptions,
 };
 
-use crate::store::{self, lock};
+use crate::{
+    backup,
+    store::{
+        self,
+        copy::{reader, require_whole},
+        lock,
+    },
+};
+
+#[cfg(test)]
+mod tests;
 
 /// The schema's steps, in order.
 static STEPS: Migrator = sqlx::migrate!("../migrations");
@@ -51,22 +60,36 @@ pub enum Error {
         /// How many.
         steps: usize,
     },
-    /// A step failed; the ones before it stand.
-    #[error("{} cannot be migrated", .path.display())]
+    /// A step failed.
+    #[error("{} cannot be migrated, and is as it was{}", .path.display(), kept(.copy.as_deref()))]
     Step {
         /// The database file.
         path: PathBuf,
+        /// The copy that was made before; `None` = there was nothing in it yet.
+        copy: Option<PathBuf>,
         /// What failed.
         #[source]
         source: MigrateError,
     },
-    /// After the steps the database is not whole.
-    #[error("{} is not whole after its migration: {finding}", .path.display())]
+    /// After the steps the database would not be whole.
+    #[error("{} would not be whole after its migration, and is as it was{}", .path.display(), kept(.copy.as_deref()))]
     NotWhole {
         /// The database file.
         path: PathBuf,
-        /// SQLite's first complaint.
-        finding: String,
+        /// The copy that was made before; `None` = there was nothing in it yet.
+        copy: Option<PathBuf>,
+        /// What is wrong.
+        #[source]
+        source: store::Error,
+    },
+    /// No copy can be made, and without one nothing is migrated.
+    #[error("{} is not migrated, since no copy of it can be made first", .path.display())]
+    Copy {
+        /// The database file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: backup::Error,
     },
     /// The file cannot be used.
     #[error(transparent)]
@@ -81,9 +104,8 @@ pub async fn check(path: &Path) -> Result<Standing, Error> {
     if !path.exists() {
         return Ok(Standing::Pending(STEPS.iter().count()));
     }
-    let options = SqliteConnectOptions::new().filename(path).read_only(true);
-    let mut connection = options.connect().await.map_err(|source| store::Error::open(path, source))?;
-    let standing = standing(&mut connection).await.map_err(store::Error::from)?;
+    let mut connection = reader(path).await?;
+    let standing = standing(&STEPS, &applied(&mut connection).await.map_err(store::Error::from)?);
     connection.close().await.map_err(store::Error::from)?;
     Ok(standing)
 }
@@ -101,20 +123,58 @@ pub async fn run(path: &Path) -> Result<Standing, Error> {
 
 /// Runs the steps that are missing on a file that is locked.
 pub(crate) async fn advance(path: &Path, _lock: &lock::Lock) -> Result<Standing, Error> {
+    advance_by(&STEPS, path).await
+}
+
+async fn advance_by(steps: &Migrator, path: &Path) -> Result<Standing, Error> {
     // Steps that rebuild a table need foreign keys off, which has no effect once their transaction has begun.
     let options = store::options(path).create_if_missing(true).foreign_keys(false);
     let mut connection = options.connect().await.map_err(|source| store::Error::open(path, source))?;
-    let before = standing(&mut connection).await.map_err(store::Error::from)?;
+    let applied = applied(&mut connection).await.map_err(store::Error::from)?;
+    let before = standing(steps, &applied);
     match before {
         Standing::Current => {}
         Standing::Newer(found) => return Err(newer(path, found)),
         Standing::Pending(_) => {
-            STEPS.run(&mut connection).await.map_err(|source| Error::Step { path: path.to_owned(), source })?;
-            verify(path, &mut connection).await?;
+            let copy = match applied.last() {
+                None => None,
+                Some(schema) => Some(copy(path, *schema).await?),
+            };
+            step(steps, path, &mut connection, copy).await?;
         }
     }
     connection.close().await.map_err(store::Error::from)?;
     Ok(before)
+}
+
+async fn copy(path: &Path, schema: i64) -> Result<PathBuf, Error> {
+    let copied = backup::before_migration(path, schema).await;
+    let copy = copied.map_err(|source| Error::Copy { path: path.to_owned(), source })?;
+    tracing::info!(copy = %copy.display(), "copied before its migration");
+    Ok(copy)
+}
+
+/// All steps are one transaction: whatever happens in it, the file is as before or as after.
+async fn step(
+    steps: &Migrator,
+    path: &Path,
+    connection: &mut SqliteConnection,
+    copy: Option<PathBuf>,
+) -> Result<(), Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(store::Error::from)?;
+    if let Err(source) = steps.run(&mut *transaction).await {
+        return Err(Error::Step { path: path.to_owned(), copy, source });
+    }
+    // What `foreign_keys=OFF` let through must not stay.
+    if let Err(source) = require_whole(path, &mut transaction).await {
+        return Err(Error::NotWhole { path: path.to_owned(), copy, source });
+    }
+    Ok(transaction.commit().await.map_err(store::Error::from)?)
+}
+
+/// The end of a sentence about a failed migration.
+fn kept(copy: Option<&Path>) -> String {
+    copy.map_or_else(String::new, |copy| format!("; a copy from before is {}", copy.display()))
 }
 
 /// Refuses a schema that is not this build's.
@@ -134,38 +194,23 @@ fn known() -> i64 {
     STEPS.iter().map(|step| step.version).max().unwrap_or(0)
 }
 
-async fn standing(connection: &mut SqliteConnection) -> Result<Standing, sqlx::Error> {
+/// The steps that a database has seen, in order; none in an empty file.
+async fn applied(connection: &mut SqliteConnection) -> Result<Vec<i64>, sqlx::Error> {
     let made: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
         .fetch_one(&mut *connection)
         .await?;
-    let applied: Vec<i64> = if made == 0 {
-        Vec::new()
-    } else {
-        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
-            .fetch_all(connection)
-            .await?
-    };
-    if let Some(unknown) = applied.iter().rfind(|version| !STEPS.version_exists(**version)) {
-        return Ok(Standing::Newer(*unknown));
+    if made == 0 {
+        return Ok(Vec::new());
     }
-    let missing = STEPS.iter().filter(|step| !applied.contains(&step.version)).count();
-    Ok(if missing == 0 { Standing::Current } else { Standing::Pending(missing) })
+    sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
+        .fetch_all(connection)
+        .await
 }
 
-/// What `foreign_keys=OFF` let through must not stay.
-pub(crate) async fn verify(path: &Path, connection: &mut SqliteConnection) -> Result<(), Error> {
-    let not_whole = |finding| Error::NotWhole { path: path.to_owned(), finding };
-    let dangling: Option<(String, String)> =
-        sqlx::query_as("SELECT \"table\", parent FROM pragma_foreign_key_check LIMIT 1")
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(store::Error::from)?;
-    if let Some((table, parent)) = dangling {
-        return Err(not_whole(format!("a row of {table} refers to nothing in {parent}")));
+fn standing(steps: &Migrator, applied: &[i64]) -> Standing {
+    if let Some(unknown) = applied.iter().rfind(|version| !steps.version_exists(**version)) {
+        return Standing::Newer(*unknown);
     }
-    let integrity: String = sqlx::query_scalar("SELECT integrity_check FROM pragma_integrity_check LIMIT 1")
-        .fetch_one(connection)
-        .await
-        .map_err(store::Error::from)?;
-    if integrity == "ok" { Ok(()) } else { Err(not_whole(integrity)) }
+    let missing = steps.iter().filter(|step| !applied.contains(&step.version)).count();
+    if missing == 0 { Standing::Current } else { Standing::Pending(missing) }
 }

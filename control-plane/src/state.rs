@@ -4,7 +4,7 @@
 use std::{ops::Bound, sync::Arc, time::SystemTime};
 
 use immutable_chunkmap::map::MapM;
-use signalbox_routing::{Id, Kind, Position, Resource, ResourceName, Runtime};
+use signalbox_routing::{Digest, Id, Kind, Position, Resource, ResourceName, Runtime};
 
 use crate::{
     history::{History, Since},
@@ -18,13 +18,20 @@ pub struct Stored {
     pub resource: Resource,
     /// Packed, since of a hundred thousand resources hardly any is being looked at.
     message: Packed,
+    /// What it adds to the digest of the tables.
+    content: Digest,
 }
 
 impl Stored {
     /// A resource as operators see it, output fields filled in and no secret inside, and as data planes get it.
     #[must_use]
     pub fn new(message: &Message, resource: Resource) -> Self {
-        Self { resource, message: message.pack() }
+        Self { resource, message: message.pack(), content: Digest::default() }
+    }
+
+    /// The same, as it is stored: this is what it adds to the digest of the tables.
+    pub(crate) fn stored_as(self, content: Digest) -> Self {
+        Self { content, ..self }
     }
 
     /// As operators see it: output fields filled in, no secret inside. It is unpacked with each call.
@@ -84,12 +91,18 @@ impl State {
         Kind::ALL.into_iter().flat_map(|kind| self.range(kind, None))
     }
 
-    /// Takes a resource's place, or its absence, and keeps the digest.
+    /// The digest of what the tables hold.
+    pub(crate) const fn content(&self) -> Digest {
+        self.resources.content
+    }
+
+    /// Takes a resource's place, or its absence, and keeps the digests.
     pub(crate) fn replace(&mut self, name: ResourceName, stored: Option<Arc<Stored>>) {
-        let mut digest = self.position.digest;
+        let (mut digest, mut content) = (self.position.digest, self.resources.content);
         let resources = self.resources.of_mut(name.kind());
         if let Some(stored) = &stored {
             digest = digest.with(stored.resource.digest());
+            content = content.with(stored.content);
         }
         let before = match stored {
             Some(stored) => resources.insert_cow(name, stored),
@@ -97,8 +110,9 @@ impl State {
         };
         if let Some(before) = before {
             digest = digest.without(before.resource.digest());
+            content = content.without(before.content);
         }
-        self.position.digest = digest;
+        (self.position.digest, self.resources.content) = (digest, content);
     }
 
     /// What lies between a position that somebody holds and this state.
@@ -117,11 +131,12 @@ fn first_credential(provider: &Id) -> Option<ResourceName> {
 #[derive(Debug, Clone)]
 pub(crate) struct Resources {
     by_kind: [MapM<ResourceName, Arc<Stored>>; Kind::ALL.len()],
+    content: Digest,
 }
 
 impl Default for Resources {
     fn default() -> Self {
-        Self { by_kind: std::array::from_fn(|_| MapM::new()) }
+        Self { by_kind: std::array::from_fn(|_| MapM::new()), content: Digest::default() }
     }
 }
 
@@ -155,7 +170,7 @@ impl Resources {
 mod tests {
     use bytes::Bytes;
     use signalbox_proto::admin::v1 as admin;
-    use signalbox_routing::{Digest, Revision};
+    use signalbox_routing::Revision;
 
     use super::*;
 

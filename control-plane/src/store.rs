@@ -12,6 +12,9 @@ use sqlx::{
 
 use crate::migrate;
 
+pub(crate) mod content;
+pub(crate) mod copy;
+pub(crate) mod fence;
 pub(crate) mod insert;
 pub(crate) mod lock;
 pub(crate) mod resources;
@@ -61,7 +64,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// No room is left for a write.
-    #[error("the disk is full")]
+    #[error("no room is left for the database: the disk is full, or the limit of --max-database-bytes is reached")]
     Full(#[source] sqlx::Error),
     /// The disk failed.
     #[error("the disk failed")]
@@ -83,6 +86,56 @@ pub enum Error {
     /// A statement failed in a way that it should not.
     #[error("a statement failed")]
     Statement(#[source] sqlx::Error),
+    /// The file or its folder cannot be written.
+    #[error("the database cannot be written: its file or folder is read-only")]
+    ReadOnly(#[source] sqlx::Error),
+    /// The database is on another machine's disk.
+    #[error(
+        "the database {} is on a network file system ({system}), where its locks and its write-ahead log do not hold: \
+         put it on a local disk",
+        .path.display()
+    )]
+    Network {
+        /// The database file.
+        path: PathBuf,
+        /// Which kind.
+        system: &'static str,
+    },
+    /// There is a file where one is to be made.
+    #[error("{} is there already: choose another name, or move it away", .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file cannot be read, written or given its name.
+    #[error("the file {} cannot be used", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file's name is one that SQLite cannot be told.
+    #[error("the name {} is not UTF-8", .path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A page or a reference is broken.
+    #[error("{} is not whole: {finding}", .path.display())]
+    NotWhole {
+        /// The file.
+        path: PathBuf,
+        /// The first complaint.
+        finding: String,
+    },
+    /// The tables hold something else than what was committed.
+    #[error("{} does not hold what its last revision made of it: it was changed by another program", .path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A number in the database is outside the range of what it stands for.
     #[error("{column} of {row} is {value}, which cannot be")]
     Number {
@@ -110,6 +163,7 @@ impl From<sqlx::Error> for Error {
         let code = error.as_database_error().and_then(|database| database.code()?.parse::<u32>().ok());
         match code.map(|code| code & 0xff) {
             Some(5 | 6) => Self::Busy(error),
+            Some(8) => Self::ReadOnly(error),
             Some(10) => Self::Disk(error),
             Some(11 | 26) => Self::Damaged(error),
             Some(13) => Self::Full(error),

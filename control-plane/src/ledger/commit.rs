@@ -31,6 +31,7 @@ pub(super) async fn write(
         epoch: state.position.epoch.as_ref().to_owned(),
         revision: state.position.revision.get(),
         digest: *state.position.digest.as_bytes(),
+        content: Some(*state.content().as_bytes()),
         commit_time: state.commit_time,
     };
     // Every old row goes before a new one comes, so that two resources can trade what must be unique.

@@ -52,6 +52,11 @@ impl Held {
         self.versions.get(field).copied().unwrap_or(0)
     }
 
+    /// How often each field has been set.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.versions.iter().map(|(field, version)| (field.as_str(), *version))
+    }
+
     /// The same, once these are the secrets.
     pub(super) fn version_after(&self, wanted: &Secrets, field: &str) -> u64 {
         match wanted.get(field) {

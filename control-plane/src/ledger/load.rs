@@ -13,11 +13,23 @@ use crate::{
     message::{Message, Stamp, read_spec},
     seal::DataKey,
     state::{Resources, State, Stored},
-    store::{resources, revisions, secrets},
+    store::{
+        content, resources,
+        revisions::{self, Head},
+        secrets,
+    },
 };
 
-/// The state that the database is in.
-pub(super) async fn state(connection: &mut SqliteConnection, key: &DataKey) -> Result<State, OpenError> {
+/// What the database holds, and what it says of itself.
+pub(super) struct Loaded {
+    /// The state, in the bytes that this build makes of it.
+    pub(super) state: State,
+    /// Where history stands, as it was written down.
+    pub(super) head: Head,
+}
+
+/// The state that the database is in. Its digest is what this build makes of it.
+pub(super) async fn state(connection: &mut SqliteConnection, key: &DataKey) -> Result<Loaded, OpenError> {
     let head = revisions::head(connection).await?.ok_or(OpenError::Incomplete("history"))?;
     let revision = Revision::new(head.revision).ok_or(OpenError::Incomplete("history"))?;
     let position = Position { epoch: head.epoch.as_str().into(), revision, digest: Digest::default() };
@@ -31,12 +43,19 @@ pub(super) async fn state(connection: &mut SqliteConnection, key: &DataKey) -> R
         let stored = stored(&row, &held)?;
         state.replace(stored.resource.name.clone(), Some(Arc::new(stored)));
     }
-    let stored = Digest::from(head.digest);
-    if state.position.digest != stored {
-        return Err(OpenError::StateDigestMismatch { stored, recomputed: state.position.digest });
-    }
+    require_whole(&state, &head)?;
     state.runtime = compile(&state);
-    Ok(state)
+    Ok(Loaded { state, head })
+}
+
+/// The tables must hold what was committed: by their own digest, which no build makes otherwise; where none was kept, by that of what
+/// data planes hold.
+fn require_whole(state: &State, head: &Head) -> Result<(), OpenError> {
+    let (stored, recomputed) = match head.content {
+        Some(content) => (content.into(), state.content()),
+        None => (Digest::from(head.digest), state.position.digest),
+    };
+    if stored == recomputed { Ok(()) } else { Err(OpenError::StateDigestMismatch { stored, recomputed }) }
 }
 
 fn compile(state: &State) -> Runtime {
@@ -63,7 +82,8 @@ fn stored(row: &resources::Row, held: &Held) -> Result<Stored, OpenError> {
         secret_version: held.version(Stamp::SECRET),
     };
     message.stamp(&stamp, &row.spec);
-    Ok(Stored::new(&message, prospect::resource(name, body, stamp.revision)))
+    let content = content::of(&row.name, &row.spec, stamp.revision, held.versions());
+    Ok(Stored::new(&message, prospect::resource(name, body, stamp.revision)).stored_as(content))
 }
 
 async fn all_held(connection: &mut SqliteConnection, key: &DataKey) -> Result<BTreeMap<String, Held>, OpenError> {

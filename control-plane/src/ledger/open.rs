@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::{
     Edit, Entry, Error, Ledger, Options, QUEUE, Writer, commit,
     draft::Draft,
-    held, load,
+    held,
+    load::{self, Loaded},
     prospect::{self, Moment},
     writer::now,
 };
@@ -21,7 +22,11 @@ use crate::{
     migrate,
     seal::{self, DataKey, MasterKey},
     state::{Resources, State},
-    store::{self, Store, revisions, secrets},
+    store::{
+        self, Store,
+        revisions::{self, Record},
+        secrets,
+    },
 };
 
 /// Why a database cannot be used.
@@ -60,7 +65,7 @@ pub enum OpenError {
     /// The tables hold something else than what was committed.
     #[error(
         "the database is not what its last revision made it: digest {recomputed:?} instead of {stored:?}; \
-         was it changed by another program, or written by a later build? Restore a backup"
+         was it changed by another program? Restore a backup: `signalbox-control-plane restore --from FILE`"
     )]
     StateDigestMismatch {
         /// The digest of the last revision.
@@ -87,15 +92,45 @@ pub(super) async fn open(options: Options) -> Result<(Ledger, Writer), OpenError
         Some(key) => key,
         None => found(&mut store, &master_key).await?,
     };
-    let mut reader = store.readers().acquire().await.map_err(store::Error::from)?;
-    let mut snapshot = reader.begin().await.map_err(store::Error::from)?;
-    let state = load::state(&mut snapshot, &key).await?;
-    drop(snapshot);
-    drop(reader);
+    let mut loaded = load(&store, &key).await?;
+    if reword(&mut store, &loaded).await? {
+        loaded = load(&store, &key).await?;
+    }
+    let state = loaded.state;
     let (sender, commands) = mpsc::channel(QUEUE);
     let (published, state) = watch::channel(Arc::new(state));
     let readers = store.readers().clone();
     Ok((Ledger { commands: sender, state, readers }, Writer { store, key, commands, published }))
+}
+
+async fn load(store: &Store, key: &DataKey) -> Result<Loaded, OpenError> {
+    let mut reader = store.readers().acquire().await.map_err(store::Error::from)?;
+    let mut snapshot = reader.begin().await.map_err(store::Error::from)?;
+    load::state(&mut snapshot, key).await
+}
+
+/// Where this build tells data planes the same in other bytes than the one before: begins another history, so that each of them is
+/// sent everything anew. Says whether anything was written.
+async fn reword(store: &mut Store, Loaded { state, head }: &Loaded) -> Result<bool, OpenError> {
+    let (digest, content) = (*state.position.digest.as_bytes(), *state.content().as_bytes());
+    let same = digest == head.digest;
+    if same && head.content.is_some() {
+        return Ok(false);
+    }
+    let mut transaction = store.writer().await?.begin_with("BEGIN IMMEDIATE").await.map_err(store::Error::from)?;
+    if same {
+        revisions::keep_content(&mut transaction, content).await?;
+    } else {
+        let record = Record::own("reword", "this build tells data planes the same in other bytes");
+        let head = revisions::begin_epoch(&mut transaction, head, digest, &record).await?;
+        tracing::info!(
+            revision = head.revision,
+            epoch = head.epoch,
+            "another history begins: data planes are sent everything anew"
+        );
+    }
+    transaction.commit().await.map_err(store::Error::from)?;
+    Ok(true)
 }
 
 /// The database's own key; `None` in one without a history.

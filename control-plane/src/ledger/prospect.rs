@@ -20,6 +20,7 @@ use crate::{
     message::{Message, Stamp, Unreadable, rule_findings, write_spec},
     secrets::{self, Secrets},
     state::{State, Stored},
+    store::content,
 };
 
 /// What a write leads to.
@@ -220,6 +221,8 @@ fn after(
     let revision = moment.revision.get();
     let secret_version = held.version_after(&secrets, Stamp::SECRET);
     message.stamp(&Stamp { revision, create_time, update_time: moment.now, secret_version }, &spec);
-    let stored = Arc::new(Stored::new(&message, resource(name.clone(), body, revision)));
-    Ok(After { stored, message, spec, create_time })
+    let versions = secrets.keys().map(|field| (field.as_str(), held.version_after(&secrets, field)));
+    let content = content::of(name.as_str(), &spec, revision, versions);
+    let stored = Stored::new(&message, resource(name.clone(), body, revision)).stored_as(content);
+    Ok(After { stored: Arc::new(stored), message, spec, create_time })
 }

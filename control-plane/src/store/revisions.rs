@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use sqlx::SqliteConnection;
+use uuid::Uuid;
 
 use super::{
     Error,
@@ -18,6 +19,8 @@ pub(crate) struct Head {
     pub(crate) revision: u64,
     /// The digest of what data planes hold there.
     pub(crate) digest: [u8; 32],
+    /// The digest of what the tables hold; `None` = it was last moved by a build that kept none.
+    pub(crate) content: Option<[u8; 32]>,
     /// When it got there.
     pub(crate) commit_time: SystemTime,
 }
@@ -33,6 +36,13 @@ pub(crate) struct Record<'a> {
     pub(crate) method: &'a str,
     /// For people.
     pub(crate) comment: &'a str,
+}
+
+impl<'a> Record<'a> {
+    /// What a control plane says of what it does by itself, or at its operator's console.
+    pub(crate) const fn own(method: &'a str, comment: &'a str) -> Self {
+        Self { actor: "signalbox", source_ip: None, method, comment }
+    }
 }
 
 /// A name that a revision touched.
@@ -61,29 +71,30 @@ impl Touched {
     }
 }
 
-fn digest(bytes: &[u8]) -> Result<[u8; 32], Error> {
+pub(super) fn digest(bytes: &[u8]) -> Result<[u8; 32], Error> {
     bytes.try_into().map_err(|_| Error::Digest(bytes.len()))
 }
 
 /// Where history stands; `None` in a database that has none yet.
 pub(crate) async fn head(connection: &mut SqliteConnection) -> Result<Option<Head>, Error> {
-    let row: Option<(String, i64, Vec<u8>, i64)> = sqlx::query_as(
-        "SELECT head.epoch, revision, head.digest, commit_time_us FROM head JOIN revisions USING (revision)",
+    let row: Option<(String, i64, Vec<u8>, Option<Vec<u8>>, i64)> = sqlx::query_as(
+        "SELECT head.epoch, revision, head.digest, content, commit_time_us FROM head JOIN revisions USING (revision)",
     )
     .fetch_optional(connection)
     .await?;
-    let Some((epoch, revision, bytes, commit_time_us)) = row else { return Ok(None) };
+    let Some((epoch, revision, bytes, content, commit_time_us)) = row else { return Ok(None) };
     Ok(Some(Head {
         epoch,
         revision: unsigned("revision", "head", revision)?,
         digest: digest(&bytes)?,
+        content: content.as_deref().map(digest).transpose()?,
         commit_time: from_micros(commit_time_us),
     }))
 }
 
 /// Moves history on by one revision.
 pub(crate) async fn advance(connection: &mut SqliteConnection, to: &Head, record: &Record<'_>) -> Result<(), Error> {
-    let Head { epoch, revision, digest, commit_time } = to;
+    let Head { epoch, revision, digest, content, commit_time } = to;
     let Record { actor, source_ip, method, comment } = record;
     sqlx::query(
         "INSERT INTO revisions (revision, epoch, digest, commit_time_us, actor, source_ip, method, comment)
@@ -99,12 +110,38 @@ pub(crate) async fn advance(connection: &mut SqliteConnection, to: &Head, record
     .bind(comment)
     .execute(&mut *connection)
     .await?;
-    sqlx::query("INSERT OR REPLACE INTO head (one, epoch, revision, digest) VALUES (1, ?, ?, ?)")
+    sqlx::query("INSERT OR REPLACE INTO head (one, epoch, revision, digest, content) VALUES (1, ?, ?, ?, ?)")
         .bind(epoch)
         .bind(revision.cast_signed())
         .bind(digest.as_slice())
+        .bind(content.as_ref().map(<[u8; 32]>::as_slice))
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Goes on as another history: with one revision that changes nothing, and after which no position of before means anything.
+/// `digest` is what data planes hold from there on.
+pub(crate) async fn begin_epoch(
+    connection: &mut SqliteConnection,
+    from: &Head,
+    digest: [u8; 32],
+    record: &Record<'_>,
+) -> Result<Head, Error> {
+    let head = Head {
+        epoch: Uuid::new_v4().to_string(),
+        revision: from.revision + 1,
+        digest,
+        content: from.content,
+        commit_time: from_micros(to_micros(SystemTime::now())),
+    };
+    advance(connection, &head, record).await?;
+    Ok(head)
+}
+
+/// Fills in the digest of the tables where no build has kept it.
+pub(crate) async fn keep_content(connection: &mut SqliteConnection, content: [u8; 32]) -> Result<(), Error> {
+    sqlx::query("UPDATE head SET content = ?").bind(content.as_slice()).execute(connection).await?;
     Ok(())
 }
 

@@ -92,10 +92,17 @@ fn not_stored(error: &store::Error) -> Answer {
     };
     match error {
         store::Error::Full(_) => plain(Code::ResourceExhausted, "STORAGE_FULL", nothing_changed()),
+        store::Error::ReadOnly(_) => plain(Code::FailedPrecondition, "STORAGE_READ_ONLY", nothing_changed()),
         store::Error::Busy(_) => later("STORAGE_BUSY", nothing_changed()),
         store::Error::Open { .. }
         | store::Error::InUse { .. }
         | store::Error::LockFile { .. }
+        | store::Error::Network { .. }
+        | store::Error::Exists { .. }
+        | store::Error::File { .. }
+        | store::Error::NotText { .. }
+        | store::Error::NotWhole { .. }
+        | store::Error::Changed { .. }
         | store::Error::Disk(_)
         | store::Error::Damaged(_)
         | store::Error::Taken { .. }

@@ -1,0 +1,144 @@
+//! Copies of the database that an operator can go back to: one when asked for, one before each migration, and one every so often. What
+//! is in them it does not know.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    files::{self, BACKUPS, DataDir},
+    ledger::Ledger,
+    store::{self, copy},
+};
+
+/// Copies that are kept of those made before migrations.
+const KEPT_BEFORE_MIGRATIONS: usize = 5;
+
+/// How often copies are made by themselves, and how many are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// From one to the next.
+    pub every: Duration,
+    /// How many of them are kept; the oldest go.
+    pub keep: usize,
+}
+
+/// A copy, looked at from end to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// The file.
+    pub path: PathBuf,
+    /// The revision that it holds; `None` = none was committed yet.
+    pub revision: Option<u64>,
+}
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is nothing to copy.
+    #[error("there is no database {}", .path.display())]
+    Missing {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The folder for copies cannot be made or read.
+    #[error("the folder for copies {} cannot be used", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder for copies cannot be made.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// The copy cannot be made, or is not sound.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Copies a database, whether or not a control plane has it open. Never replaces a file.
+///
+/// # Errors
+/// See [`Error`]; whichever it is, there is no file of that name that was not there before.
+pub async fn make(database: &Path, to: &Path) -> Result<Copy, Error> {
+    if !database.exists() {
+        return Err(Error::Missing { path: database.to_owned() });
+    }
+    let head = copy::copy(database, to).await?;
+    Ok(Copy { path: to.to_owned(), revision: head.map(|head| head.revision) })
+}
+
+/// Copies a database of an earlier schema before it is brought to this build's.
+pub(crate) async fn before_migration(database: &Path, schema: i64) -> Result<PathBuf, Error> {
+    let shelf = Shelf::open(database, "schema", KEPT_BEFORE_MIGRATIONS)?;
+    Ok(shelf.add(database, schema.cast_unsigned()).await?.path)
+}
+
+/// Makes a copy every so often as long as something has changed, until told to stop. One that fails is logged and made at the next
+/// turn.
+pub(crate) async fn keep(schedule: Schedule, database: PathBuf, ledger: Ledger, stop: CancellationToken) {
+    let mut turns = interval(schedule.every);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = None;
+    while stop.run_until_cancelled(turns.tick()).await.is_some() {
+        let position = ledger.state().position.clone();
+        if last.as_ref() == Some(&position) {
+            continue;
+        }
+        match scheduled(schedule, &database, position.revision.get()).await {
+            Ok(copy) => {
+                tracing::info!(copy = %copy.path.display(), revision = copy.revision, "database copied");
+                last = Some(position);
+            }
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the database was not copied"),
+        }
+    }
+}
+
+async fn scheduled(schedule: Schedule, database: &Path, revision: u64) -> Result<Copy, Error> {
+    Shelf::open(database, "revision", schedule.keep)?.add(database, revision).await
+}
+
+/// Copies of one kind, of which the newest are kept.
+struct Shelf {
+    folder: DataDir,
+    prefix: String,
+    keep: usize,
+}
+
+impl Shelf {
+    fn open(database: &Path, kind: &str, keep: usize) -> Result<Self, Error> {
+        let folder = DataDir::open(files::folder(database).join(BACKUPS))?;
+        let name = database.file_stem().unwrap_or_default().display();
+        Ok(Self { folder, prefix: format!("{name}-{kind}-"), keep })
+    }
+
+    async fn add(&self, database: &Path, number: u64) -> Result<Copy, Error> {
+        let time = Timestamp::now().strftime("%Y%m%dT%H%M%S.%6fZ");
+        let copy = make(database, &self.folder.join(&format!("{}{number}-{time}.db", self.prefix))).await?;
+        self.thin_out()?;
+        Ok(copy)
+    }
+
+    fn thin_out(&self) -> Result<(), Error> {
+        let path = self.folder.join("");
+        let failed = |source| Error::Folder { path: path.clone(), source };
+        let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(failed)?;
+        let names = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut ours: Vec<String> = names.filter(|name| name.starts_with(&self.prefix)).collect();
+        ours.sort_unstable_by(|one, other| made(other).cmp(made(one)));
+        ours.iter().skip(self.keep).try_for_each(|name| fs::remove_file(self.folder.join(name))).map_err(failed)
+    }
+}
+
+/// The part of a copy's name that says when it was made.
+fn made(name: &str) -> &str {
+    name.rsplit_once('-').map_or(name, |(_, time)| time)
+}
