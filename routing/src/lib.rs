@@ -26,7 +26,7 @@ pub use position::{Digest, InvalidPosition, Position, Revision};
 pub use resource::{Change, InvalidResource, Resource, name_from_wire};
 pub use runtime::{
     AnswerModel, Callers, ClientKey, ConfiguredHeader, Conversation, Cors, Create, Credential, CredentialChoice,
-    CredentialSource, Destination, Dialect, Ejection, HeaderPolicy, HttpVersion, Limits, LogLevel, ModelFilter, Place,
-    Profile, Provider, Proxy, Redirect, RedirectTarget, Retry, RetryOn, Route, RouteTarget, Runtime, SecretSource,
-    Settings, Timeouts, below,
+    CredentialSource, Destination, Dialect, Ejection, HeaderPolicy, HttpVersion, Labels, Limits, LogLevel, ModelFilter,
+    Place, Profile, Provider, Proxy, Redirect, RedirectTarget, Retry, RetryOn, Route, RouteTarget, Runtime,
+    SecretSource, Settings, Timeouts, below,
 };

@@ -1,6 +1,6 @@
 //! What keys with limits may do, and what they are told of it.
 
-use std::collections::BTreeMap;
+use signalbox_routing::Labels;
 
 use super::*;
 
@@ -8,10 +8,10 @@ fn key(id: &str, requests: u32, tokens: u64, in_flight: u32) -> ClientKey {
     ClientKey {
         id: Id::parse(id).unwrap(),
         sha256: [0; 32],
-        allowed_models: Vec::new(),
+        allowed_models: Box::default(),
         expires_at_ms: None,
         disabled: false,
-        labels: BTreeMap::new(),
+        labels: Labels::default(),
         limits: Limits {
             requests_per_minute: NonZeroU32::new(requests),
             tokens_per_minute: NonZeroU64::new(tokens),

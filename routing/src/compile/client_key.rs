@@ -67,7 +67,8 @@ fn compile(resource: &Resource) -> Result<ClientKey, Faults> {
     value::labels("labels", &labels, &mut faults);
     let limits = self::limits(limits.unwrap_or_default(), &mut faults);
     faults.finish(|| {
-        Some(ClientKey { id: id?, sha256: sha256?, allowed_models, expires_at_ms, disabled, labels, limits: limits? })
+        let (id, sha256, labels, limits) = (id?, sha256?, labels.into(), limits?);
+        Some(ClientKey { id, sha256, allowed_models, expires_at_ms, disabled, labels, limits })
     })
 }
 
@@ -115,10 +116,10 @@ mod tests {
         let expected = ClientKey {
             id: id("k"),
             sha256: digest("k"),
-            allowed_models: vec![Glob::new("gpt-*")],
+            allowed_models: [Glob::new("gpt-*")].into(),
             expires_at_ms: Some(1500),
             disabled: true,
-            labels: labels(&[("team", "")]),
+            labels: labels(&[("team", "")]).into(),
             limits: Limits {
                 requests_per_minute: NonZeroU32::new(1),
                 tokens_per_minute: NonZeroU64::new(2),

@@ -1,10 +1,8 @@
 //! A client key as a request meets it: its digest, and what it may do.
 
-use std::{
-    collections::BTreeMap,
-    num::{NonZeroU32, NonZeroU64},
-};
+use std::num::{NonZeroU32, NonZeroU64};
 
+use super::Labels;
 use crate::{glob::Glob, name::Id};
 
 /// A key that clients present.
@@ -15,13 +13,13 @@ pub struct ClientKey {
     /// SHA-256 of the key.
     pub sha256: [u8; 32],
     /// Globs over the requested model; empty = every model.
-    pub allowed_models: Vec<Glob>,
+    pub allowed_models: Box<[Glob]>,
     /// Refused from this moment on, in milliseconds since the Unix epoch.
     pub expires_at_ms: Option<i64>,
     /// Whether it is refused.
     pub disabled: bool,
     /// What redirects are matched against.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// What it may use at most, on each replica.
     pub limits: Limits,
 }

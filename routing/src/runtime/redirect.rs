@@ -24,7 +24,9 @@ impl Redirect {
     /// Whether it applies to requests with this key.
     #[must_use]
     pub fn is_for(&self, key: Option<&ClientKey>) -> bool {
-        self.client_key_labels.iter().all(|(label, value)| key.is_some_and(|key| key.labels.get(label) == Some(value)))
+        self.client_key_labels
+            .iter()
+            .all(|(label, value)| key.is_some_and(|key| key.labels.get(label) == Some(&**value)))
     }
 
     /// The models that it leads on to.
