@@ -35,6 +35,14 @@ impl Keys {
         self.by_digest.get(&Sha256(*sha256))
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ClientKey>> {
+        self.by_id.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// Adds a key, unless another one has its digest: then that one's id is returned.
     pub(crate) fn insert(&mut self, key: Arc<ClientKey>) -> Result<(), Id> {
         if let Some(holder) = self.by_digest(&key.sha256) {
@@ -146,6 +154,10 @@ impl<K: Eq + Hash + Clone, V: Clone, S: BuildHasher + Default + Clone> Sharded<K
     fn remove(&mut self, key: &K) -> Option<V> {
         self.get(key)?;
         Arc::make_mut(Arc::make_mut(&mut self.shards).get_mut(Self::index(key))?).remove(key)
+    }
+
+    fn values(&self) -> impl Iterator<Item = &V> {
+        self.shards.iter().flat_map(|shard| shard.values())
     }
 
     fn len(&self) -> usize {

@@ -21,7 +21,7 @@ pub use endpoint::{Endpoint, Form};
 pub use finding::{Effect, Fault, Finding};
 pub use glob::Glob;
 pub use name::{Id, InvalidId, InvalidName, Kind, MAX_ID_BYTES, ResourceName};
-pub use plan::{Caller, Model, Plan, Refusal, Request, Target};
+pub use plan::{Caller, Candidate, Exclusion, Explanation, Model, Plan, Refusal, Request, Step, Target};
 pub use position::{Digest, InvalidPosition, Position, Revision};
 pub use resource::{Change, InvalidResource, Resource, name_from_wire};
 pub use runtime::{

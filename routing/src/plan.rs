@@ -8,13 +8,18 @@ use http::Uri;
 use crate::{
     endpoint::Endpoint,
     name::Id,
-    runtime::{AnswerModel, Callers, ClientKey, Dialect, Provider, Runtime},
+    runtime::{AnswerModel, Callers, ClientKey, Dialect, Provider, Redirect, Runtime},
 };
 
 mod draw;
+mod explain;
 mod search;
+mod witness;
 
+pub use explain::{Candidate, Explanation, Step};
 use search::{Found, Search};
+pub use witness::Exclusion;
+use witness::{Sight, Witness};
 
 /// What a plan is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -117,12 +122,26 @@ impl Runtime {
     /// # Errors
     /// [`Refusal::ModelNotFound`] where nobody serves the model at this endpoint or the key may not use it.
     pub fn plan(&self, request: &Request<'_>) -> Result<Plan, Refusal> {
+        self.planned(request, &mut ())
+    }
+
+    fn planned<'a, W: Witness<'a>>(&'a self, request: &Request<'a>, witness: &mut W) -> Result<Plan, Refusal> {
         let Request { caller, model, endpoint, seed } = *request;
-        let found = caller.may_ask_for(model).then(|| Search::new(self, caller, Some(endpoint), seed).run(model));
-        let Found { first, rest, redirect } = found.flatten().ok_or(Refusal::ModelNotFound)?;
+        if !caller.may_ask_for(model) {
+            witness.sees(|| Sight::NotAllowed { model });
+            return Err(Refusal::ModelNotFound);
+        }
+        let found = Search::new(self, caller, Some(endpoint), seed, witness).run(model);
+        let Found { first, rest, redirect } = found.ok_or(Refusal::ModelNotFound)?;
         let attempts = first.provider.retry.attempts;
         let answer_model = redirect.map_or(AnswerModel::Served, |redirect| redirect.answer_model);
         Ok(Plan { first, rest, answer_model, attempts })
+    }
+
+    /// The redirect that takes a model for a caller, if one does.
+    #[must_use]
+    pub fn redirect(&self, caller: Caller<'_>, model: &str) -> Option<&Arc<Redirect>> {
+        self.traffic.redirects.in_order(model).find(|redirect| redirect.is_for(caller.key()))
     }
 
     /// The models that a caller may use and that can be listed: those of fixed and of discovered lists, by `prefix/model`, and exact
@@ -148,7 +167,7 @@ impl Runtime {
         if !caller.may_ask_for(id) {
             return None;
         }
-        let Found { first, redirect, .. } = Search::new(self, caller, None, 0).run(id)?;
+        let Found { first, redirect, .. } = Search::new(self, caller, None, 0, &mut ()).run(id)?;
         let owned_by = if redirect.is_some() { "signalbox".into() } else { Arc::clone(&first.provider.prefix) };
         Some(Model { id: id.into(), owned_by })
     }

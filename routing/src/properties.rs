@@ -258,6 +258,29 @@ proptest! {
     }
 
     #[test]
+    fn an_explanation_says_what_a_plan_does(
+        changes in vec(a_change(), 0..30),
+        found in some_lists(),
+        model in prop_oneof![select(&MODELS[..]).prop_map(str::to_owned), any::<String>()],
+        place in 0..Endpoint::ALL.len(),
+        seed in any::<u64>(),
+    ) {
+        let runtime = compile(&changes).runtime.discovered(&found);
+        for caller in callers(&runtime) {
+            let request = Request { caller, model: &model, endpoint: Endpoint::ALL[place], seed };
+            let plan = runtime.plan(&request);
+            let explained = runtime.explain(&request);
+            prop_assert_eq!(&explained.plan, &plan);
+            let planned: Vec<_> = plan.iter().flat_map(|plan| std::iter::once(&plan.first).chain(&plan.rest)).collect();
+            let taken = explained.candidates.iter().map_while(|candidate| candidate.came_to.as_ref().ok());
+            prop_assert_eq!(taken.collect::<Vec<_>>(), planned.clone());
+            let lost = explained.candidates.iter().skip(planned.len());
+            prop_assert!(lost.clone().all(|candidate| candidate.came_to.is_err()));
+            prop_assert!(!explained.steps.is_empty(), "there is always something to say");
+        }
+    }
+
+    #[test]
     fn no_bytes_disturb_the_compiler_or_another_resource(
         mut changes in vec(a_change(), 1..8),
         flips in vec((any::<Index>(), any::<Index>(), any::<u8>()), 0..12),

@@ -73,6 +73,17 @@ impl Runtime {
         self.keys.by_digest(sha256)
     }
 
+    /// Every client key, whether or not it is disabled or expired, in no order.
+    pub fn client_keys(&self) -> impl Iterator<Item = &Arc<ClientKey>> {
+        self.keys.iter()
+    }
+
+    /// How many client keys there are.
+    #[must_use]
+    pub fn client_key_count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Every provider in use, by id.
     pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.traffic.providers.values()

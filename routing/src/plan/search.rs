@@ -2,14 +2,21 @@
 
 use std::{ptr, sync::Arc};
 
-use super::{Caller, Target, draw::Draw};
+use http::Uri;
+
+use super::{
+    Caller, Target,
+    draw::Draw,
+    witness::{Exclusion, Sight, Witness},
+};
 use crate::{
     endpoint::Endpoint,
+    name::Id,
     runtime::{Destination, Models, Provider, Redirect, RedirectTarget, Runtime, Traffic},
 };
 
 /// A walk under way.
-pub(super) struct Search<'a> {
+pub(super) struct Search<'a, 'w, W> {
     traffic: &'a Traffic,
     models: &'a Models,
     caller: Caller<'a>,
@@ -20,9 +27,12 @@ pub(super) struct Search<'a> {
     rest: Vec<Target>,
     /// What is still to be looked at; the next one is the last.
     pending: Vec<Step<'a>>,
+    /// What is being looked at; `None` = the model itself.
+    led_by: Option<&'a RedirectTarget>,
     /// The redirects so far that lead on, with the models that led there. Each is followed once, since its targets are in the
     /// plan then; this bounds the walk however redirects are woven together.
     followed: Vec<(&'a Redirect, &'a str)>,
+    witness: &'w mut W,
 }
 
 /// A redirect's target, and the model that led there.
@@ -40,8 +50,14 @@ pub(super) struct Found<'a> {
     pub(super) redirect: Option<&'a Redirect>,
 }
 
-impl<'a> Search<'a> {
-    pub(super) fn new(runtime: &'a Runtime, caller: Caller<'a>, endpoint: Option<Endpoint>, seed: u64) -> Self {
+impl<'a, 'w, W: Witness<'a>> Search<'a, 'w, W> {
+    pub(super) fn new(
+        runtime: &'a Runtime,
+        caller: Caller<'a>,
+        endpoint: Option<Endpoint>,
+        seed: u64,
+        witness: &'w mut W,
+    ) -> Self {
         Self {
             traffic: &runtime.traffic,
             models: &runtime.models,
@@ -51,7 +67,9 @@ impl<'a> Search<'a> {
             first: None,
             rest: Vec::new(),
             pending: Vec::new(),
+            led_by: None,
             followed: Vec::new(),
+            witness,
         }
     }
 
@@ -59,10 +77,13 @@ impl<'a> Search<'a> {
     pub(super) fn run(mut self, model: &'a str) -> Option<Found<'a>> {
         let redirect = self.resolve(model);
         while let Some(Step { target, asked }) = self.pending.pop() {
+            self.led_by = Some(target);
             match &target.to {
                 Destination::Provider { id, model } => {
-                    if let Some(provider) = self.traffic.providers.get(id) {
-                        self.add(provider, model.clone().unwrap_or_else(|| asked.into()));
+                    let model = model.clone().unwrap_or_else(|| asked.into());
+                    match self.traffic.providers.get(id) {
+                        Some(provider) => self.add(provider, model),
+                        None => self.exclude(id, model, Exclusion::Disabled),
                     }
                 }
                 Destination::Model(model) => {
@@ -75,14 +96,14 @@ impl<'a> Search<'a> {
 
     /// Takes a model one step further: into the targets of the redirect that it belongs to, or to the providers that serve it.
     fn resolve(&mut self, model: &'a str) -> Option<&'a Redirect> {
-        let Some(redirect) = self.traffic.redirects.find(model, self.caller.key()) else {
+        let Some(redirect) = self.redirect(model) else {
             self.look_up(model);
             return None;
         };
         if redirect.leads_on() {
-            let same =
-                |(followed, asked): &(&'a Redirect, &str)| ptr::eq(*followed, &raw const **redirect) && *asked == model;
+            let same = |(followed, asked): &(&'a Redirect, &str)| ptr::eq(*followed, redirect) && *asked == model;
             if self.followed.iter().any(same) {
+                self.witness.sees(|| Sight::Again { redirect, model });
                 return Some(redirect);
             }
             self.followed.push((redirect, model));
@@ -96,41 +117,95 @@ impl<'a> Search<'a> {
         Some(redirect)
     }
 
+    /// The redirect that takes a model for the caller.
+    fn redirect(&mut self, model: &'a str) -> Option<&'a Redirect> {
+        let key = self.caller.key();
+        let mut ranked = self.traffic.redirects.in_order(model).map(|redirect| &**redirect);
+        let redirect = ranked.by_ref().find(|redirect| {
+            let fits = redirect.is_for(key);
+            if !fits {
+                self.witness.sees(|| Sight::NotForCaller { redirect, model });
+            }
+            fits
+        })?;
+        self.witness.sees(|| Sight::Redirected { redirect, model, outranked: ranked.collect() });
+        Some(redirect)
+    }
+
     /// Finds the providers of a model that no redirect takes.
     fn look_up(&mut self, model: &'a str) {
-        let traffic = self.traffic;
-        let prefixed =
-            model.split_once('/').and_then(|(prefix, name)| Some((traffic.providers_by_prefix.get(prefix)?, name)));
-        if let Some((Some(provider), name)) = prefixed
-            && let Some(name) = self.models.served(provider, name)
-        {
-            self.add(provider, name);
-        } else if let Some((name, owners)) = self.models.owners(model) {
+        let (traffic, models) = (self.traffic, self.models);
+        let split = model.split_once('/');
+        let prefixed = split.and_then(|(prefix, name)| Some((prefix, traffic.providers_by_prefix.get(prefix)?, name)));
+        match prefixed {
+            Some((_, Some(provider), name)) => {
+                if let Some(name) = models.served(provider, name) {
+                    self.witness.sees(|| Sight::Prefixed { provider, model });
+                    return self.add(provider, name);
+                }
+                self.witness.sees(|| Sight::Unserved { provider, model });
+            }
+            Some((prefix, None, _)) => self.witness.sees(|| Sight::PrefixDisabled { prefix }),
+            None => {}
+        }
+        if let Some((name, owners)) = models.owners(model) {
+            self.witness.sees(|| Sight::Listed { model });
             for owner in owners {
                 self.add(owner, Arc::clone(name));
             }
-        } else if prefixed.is_none()
-            && let Some(provider) = traffic.settings.default_provider.as_ref().and_then(|id| traffic.providers.get(id))
-        {
-            self.add(provider, model.into());
+            return;
+        }
+        self.witness.sees(|| Sight::Unlisted { model });
+        match prefixed {
+            Some((prefix, ..)) => self.witness.sees(|| Sight::Claimed { prefix }),
+            None => self.fall_back(model),
         }
     }
 
-    /// Adds a target, unless the provider is not for the caller or does not have the endpoint, or the plan has the target already.
-    fn add(&mut self, provider: &Arc<Provider>, model: Arc<str>) {
-        if !self.caller.may_call(provider) {
-            return;
+    /// Asks the default provider for a model that is nobody's.
+    fn fall_back(&mut self, model: &'a str) {
+        let id = self.traffic.settings.default_provider.as_ref();
+        match id.and_then(|id| self.traffic.providers.get(id)) {
+            Some(provider) => {
+                self.witness.sees(|| Sight::Default { provider, model });
+                self.add(provider, model.into());
+            }
+            None => self.witness.sees(|| Sight::NoDefault { disabled: id, model }),
         }
-        let url = match self.endpoint {
-            Some(endpoint) => provider.url(endpoint, &model),
-            None => provider.places.keys().find_map(|endpoint| provider.url(*endpoint, &model)),
+    }
+
+    /// Adds a target, unless something is against it.
+    fn add(&mut self, provider: &'a Arc<Provider>, model: Arc<str>) {
+        let url = match self.judge(provider, &model) {
+            Ok(url) => url,
+            Err(exclusion) => return self.exclude(&provider.id, model, exclusion),
         };
-        let known = |target: &Target| Arc::ptr_eq(&target.provider, provider) && target.model == model;
-        let Some(url) = url.filter(|_| !self.first.iter().chain(&self.rest).any(known)) else { return };
         let target = Target { provider: Arc::clone(provider), url, model };
+        let led_by = self.led_by;
+        self.witness.sees(|| Sight::Taken { led_by, target: target.clone() });
         match self.first {
             None => self.first = Some(target),
             Some(_) => self.rest.push(target),
         }
+    }
+
+    fn exclude(&mut self, provider: &'a Id, model: Arc<str>, exclusion: Exclusion) {
+        let led_by = self.led_by;
+        self.witness.sees(|| Sight::Excluded { led_by, provider, model, exclusion });
+    }
+
+    /// The URL at which the provider is asked for the model. Refused where the provider is not for the caller or does not have the
+    /// endpoint, or the plan has the target already.
+    fn judge(&self, provider: &Arc<Provider>, model: &Arc<str>) -> Result<Uri, Exclusion> {
+        if !self.caller.may_call(provider) {
+            return Err(Exclusion::NotForStrangers);
+        }
+        let url = match self.endpoint {
+            Some(endpoint) => provider.url(endpoint, model),
+            None => provider.places.keys().find_map(|endpoint| provider.url(*endpoint, model)),
+        };
+        let known = |target: &Target| Arc::ptr_eq(&target.provider, provider) && target.model == *model;
+        let url = url.ok_or(Exclusion::NoEndpoint)?;
+        if self.first.iter().chain(&self.rest).any(known) { Err(Exclusion::Repeated) } else { Ok(url) }
     }
 }

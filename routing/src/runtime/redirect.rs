@@ -103,11 +103,6 @@ impl Redirects {
         ranked.retain(|other| other.id != redirect.id);
     }
 
-    /// The redirect that takes a model for a key.
-    pub(crate) fn find(&self, model: &str, key: Option<&ClientKey>) -> Option<&Arc<Redirect>> {
-        self.in_order(model).find(|redirect| redirect.is_for(key))
-    }
-
     /// Every redirect that takes a model for some key or other.
     pub(crate) fn candidates(&self, model: &str) -> impl Iterator<Item = &Arc<Redirect>> {
         let mut closed = false;
@@ -124,7 +119,8 @@ impl Redirects {
         self.exact().chain(&self.patterns)
     }
 
-    fn in_order(&self, model: &str) -> impl Iterator<Item = &Arc<Redirect>> {
+    /// Every redirect for the model, in the order in which they are asked whether it is theirs.
+    pub(crate) fn in_order(&self, model: &str) -> impl Iterator<Item = &Arc<Redirect>> {
         let exact = self.exact.get(model).into_iter().flatten();
         exact.chain(self.patterns.iter().filter(move |redirect| redirect.from.matches(model)))
     }
