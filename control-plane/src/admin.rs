@@ -18,7 +18,7 @@ use tonic_health::{
 };
 use tonic_reflection::server::{Builder, Error as ReflectionError};
 
-use crate::{ledger::Ledger, replicas::Replicas};
+use crate::ledger::Ledger;
 
 mod apply;
 mod auth;
@@ -42,7 +42,7 @@ mod tests;
 pub use apply::InvalidDocument;
 pub(crate) use apply::Whole;
 pub(crate) use auth::Auth;
-use replica::Fleet;
+pub(crate) use replica::Fleet;
 use verbs::Verbs;
 
 /// What the reflection service lists, besides itself.
@@ -59,8 +59,8 @@ const SERVICES: [&str; 9] = [
 ];
 
 /// Every service of the admin port.
-pub(crate) fn routes(ledger: Ledger, replicas: Replicas, health: HealthReporter) -> Routes {
-    let verbs = Verbs::new(ledger.clone());
+pub(crate) fn routes(ledger: Ledger, fleet: Fleet, health: HealthReporter) -> Routes {
+    let verbs = Verbs::new(ledger, fleet.clone());
     Routes::default()
         .add_service(ClientKeyServiceServer::new(verbs.clone()))
         .add_service(CredentialServiceServer::new(verbs.clone()))
@@ -69,7 +69,7 @@ pub(crate) fn routes(ledger: Ledger, replicas: Replicas, health: HealthReporter)
         .add_service(RouteServiceServer::new(verbs.clone()))
         .add_service(SettingsServiceServer::new(verbs.clone()))
         .add_service(ConfigServiceServer::new(verbs).max_decoding_message_size(apply::MAX_REQUEST_BYTES))
-        .add_service(ReplicaServiceServer::new(Fleet::new(ledger, replicas)))
+        .add_service(ReplicaServiceServer::new(fleet))
         .add_service(HealthServer::new(HealthService::from_health_reporter(health)))
         .add_service(reflected(reflection().build_v1()))
         .add_service(reflected(reflection().build_v1alpha()))

@@ -15,7 +15,7 @@ use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    admin::{self, Auth},
+    admin::{self, Auth, Fleet},
     import::Import,
     ledger::{self, Ledger, OpenError},
     migrate,
@@ -243,7 +243,8 @@ impl App {
         let followed = Followed { head: ledger.subscribe(), reloads };
         let watch = ConfigSync::new(followed, &join_token, replicas.clone(), stop.clone());
         let following = Box::pin(follow(source, ledger.clone(), stop.clone()));
-        let routes = admin::routes(ledger, replicas, health.clone());
+        let fleet = Fleet::new(ledger.clone(), replicas, stop.clone());
+        let routes = admin::routes(ledger, fleet, health.clone());
         let servers = async {
             let admin = server()
                 .layer(Auth::new(&admin_token))

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -10,13 +11,17 @@ use std::{
 
 use signalbox_proto::{admin::v1 as admin, sync::v1 as sync};
 use signalbox_routing::Position;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 mod entry;
+mod rollout;
+mod served;
 #[cfg(test)]
 mod tests;
 
 use entry::Entry;
+pub(crate) use rollout::Goal;
 
 /// Replicas known at once. Past it, the one that has been gone longest is forgotten; with none gone, a further one is turned away.
 const MAX_REPLICAS: usize = 10_000;
@@ -25,6 +30,8 @@ const MAX_REPLICAS: usize = 10_000;
 #[derive(Debug, Clone)]
 pub struct Replicas {
     registry: Arc<Mutex<Registry>>,
+    /// Told whenever a replica comes, goes, or says something.
+    moved: Arc<watch::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -51,8 +58,18 @@ pub(crate) struct Joining {
     pub boot_id: String,
     /// Its build.
     pub version: String,
+    /// The newest schema that it reads.
+    pub schema: u32,
+    /// What it can do beyond that.
+    pub features: Vec<String>,
+    /// Where its stream comes from.
+    pub source_ip: Option<IpAddr>,
     /// What it holds.
     pub have: Option<Position>,
+    /// What of that is not in force.
+    pub rejections: Vec<sync::Rejection>,
+    /// The revision that is current as it joins.
+    pub current: u64,
 }
 
 /// A replica's place for as long as its stream lasts. Dropped, the replica is gone.
@@ -75,16 +92,17 @@ impl Default for Replicas {
 
 impl Replicas {
     fn with_limit(limit: usize) -> Self {
-        Self { registry: Arc::new(Mutex::new(Registry { limit, streams: 0, by_id: BTreeMap::new() })) }
+        let registry = Registry { limit, streams: 0, by_id: BTreeMap::new() };
+        Self { registry: Arc::new(Mutex::new(registry)), moved: Arc::new(watch::Sender::new(())) }
     }
 
-    /// At most `limit` replicas by id, from the first after `after` on, as they stand to the head.
+    /// The replicas by id, from the first after `after` on, as they stand to the head.
     #[must_use]
-    pub fn list(&self, head: &Position, after: Option<&str>, limit: usize) -> Vec<admin::Replica> {
+    pub fn list(&self, head: &Position, after: Option<&str>) -> Vec<admin::Replica> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let registry = self.lock();
         let rest = registry.by_id.range::<str, _>((from, Bound::Unbounded));
-        rest.take(limit).map(|(id, entry)| entry.describe(id, head)).collect()
+        rest.map(|(id, entry)| entry.describe(id, head)).collect()
     }
 
     /// The replica of that id, as it stands to the head.
@@ -112,6 +130,7 @@ impl Replicas {
             }
         };
         drop(registry);
+        self.moved.send_replace(());
         Ok(Membership { replicas: self.clone(), id, stream, replaced, refused })
     }
 
@@ -160,6 +179,8 @@ impl Membership {
             entry.last_seen = SystemTime::now();
             change(entry);
         }
+        drop(registry);
+        self.replicas.moved.send_replace(());
     }
 }
 

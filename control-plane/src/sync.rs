@@ -27,6 +27,7 @@ mod session;
 mod tests;
 
 use encode::Encoder;
+use hello::Opened;
 use refusal::Refusal;
 use session::Session;
 
@@ -149,10 +150,12 @@ impl ConfigSync {
     async fn open(&self, request: Request<Streaming<WatchRequest>>) -> Result<Responses, Refusal> {
         let hub = &self.hub;
         hub.join_token.check(request.metadata().as_ref())?;
+        let source_ip = request.remote_addr().map(|address| address.ip());
         let mut requests = request.into_inner();
         let first = hub.stop.run_until_cancelled(timeout(hub.timing.hello, requests.message())).await;
         let Ok(Ok(first)) = first.ok_or(Refusal::Stopping)? else { return Err(Refusal::NoHello) };
-        let joining = hello::read(first)?;
+        let current = hub.followed.head.borrow().position.revision.get();
+        let joining = hello::read(first, Opened { source_ip, current })?;
         let have = joining.have.clone();
         let membership = hub.replicas.join(joining)?;
         let (responses, stream) = mpsc::channel(MAX_RESPONSES);

@@ -138,7 +138,7 @@ impl Replica {
         match spawn_blocking(move || applier.restore()).await {
             Ok(Some(applied)) => tracing::info!(
                 revision = applied.position.revision.get(),
-                not_in_force = applied.findings.len() + applied.unusable.len(),
+                not_in_force = applied.shortfall.count(),
                 "serving the cached configuration"
             ),
             Ok(None) => tracing::info!("no cached configuration: waiting for the control plane"),
@@ -178,6 +178,7 @@ impl Replica {
     }
 
     fn hello(&self) -> sync::Hello {
+        let (rejections, rejection_count) = report::rejections(&self.applier.shortfall());
         sync::Hello {
             replica_id: self.id.clone(),
             boot_id: self.boot_id.clone(),
@@ -186,6 +187,8 @@ impl Replica {
             max_schema: SCHEMA,
             features: FEATURES.iter().map(ToString::to_string).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            rejections,
+            rejection_count,
         }
     }
 }

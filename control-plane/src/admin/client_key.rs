@@ -9,7 +9,10 @@ use signalbox_proto::admin::v1::{
 use signalbox_routing::ResourceName;
 use tonic::{Request, Response, Status};
 
-use super::verbs::{Asked, Call, Create, Delete, Update, Verbs, parse_id};
+use super::{
+    replica::Wait,
+    verbs::{Asked, Call, Create, Delete, Update, Verbs, parse_id},
+};
 use crate::key;
 
 #[tonic::async_trait]
@@ -25,7 +28,7 @@ impl ClientKeyService for Verbs {
     ) -> Result<Response<ListClientKeysResponse>, Status> {
         let ListClientKeysRequest { page_size, page_token, filter, at_revision } = request.into_inner();
         let (client_keys, next_page_token) =
-            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision })?;
+            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision }).await?;
         Ok(Response::new(ListClientKeysResponse { client_keys, next_page_token }))
     }
 
@@ -59,10 +62,18 @@ impl ClientKeyService for Verbs {
         request: Request<DeleteClientKeyRequest>,
     ) -> Result<Response<DeleteResponse>, Status> {
         let call = Call::of(&request, "ClientKeyService/DeleteClientKey");
-        let DeleteClientKeyRequest { name, etag, allow_missing, validate_only, request_id: _, wait: _ } =
+        let DeleteClientKeyRequest { name, etag, allow_missing, validate_only, request_id: _, wait } =
             request.into_inner();
+        let wait = wait.map(|wait| Wait::for_all(wait, "wait")).transpose()?;
         let delete = Delete { name, etag, allow_missing, validate_only, force: false };
-        Ok(Response::new(self.delete::<ClientKey>(call, delete).await?))
+        let mut deleted = self.delete::<ClientKey>(call, delete).await?;
+        if let (Some(wait), false) = (wait, validate_only) {
+            let wait = wait.until(deleted.revision);
+            // The key is gone however the wait ends, so that what has become of it is no error.
+            let waited = self.fleet().wait(&wait).await;
+            deleted.rollout = Some(waited.unwrap_or_else(|_| self.fleet().look(&wait).0));
+        }
+        Ok(Response::new(deleted))
     }
 
     async fn rotate_client_key(

@@ -28,7 +28,7 @@ impl CredentialService for Verbs {
         let ListCredentialsRequest { parent, page_size, page_token, filter, at_revision } = request.into_inner();
         let provider = if parent == "providers/-" { None } else { Some(provider(&parent)?) };
         let (credentials, next_page_token) =
-            self.list(provider.as_ref(), &Asked { size: page_size, token: page_token, filter, at_revision })?;
+            self.list(provider.as_ref(), &Asked { size: page_size, token: page_token, filter, at_revision }).await?;
         Ok(Response::new(ListCredentialsResponse { credentials, next_page_token }))
     }
 

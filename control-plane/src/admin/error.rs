@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, iter};
 
 use signalbox_routing::{Finding, ResourceName};
+use tokio::task::JoinError;
 
 use super::{filter, mask, page};
 use crate::{bearer::Denied, ledger};
@@ -28,6 +29,12 @@ pub(crate) enum Error {
         /// The full name.
         name: String,
     },
+    /// What was asked for ended with the control plane.
+    #[error("the control plane is shutting down")]
+    Stopping,
+    /// A task that was to find the answer has crashed.
+    #[error("the task has ended without an answer")]
+    Task(#[from] JoinError),
     /// The ledger made no revision.
     #[error("no revision was made")]
     Write {

@@ -22,7 +22,7 @@ impl ProviderService for Verbs {
     ) -> Result<Response<ListProvidersResponse>, Status> {
         let ListProvidersRequest { page_size, page_token, filter, at_revision } = request.into_inner();
         let (providers, next_page_token) =
-            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision })?;
+            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision }).await?;
         Ok(Response::new(ListProvidersResponse { providers, next_page_token }))
     }
 

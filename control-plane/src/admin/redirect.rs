@@ -22,7 +22,7 @@ impl RedirectService for Verbs {
     ) -> Result<Response<ListRedirectsResponse>, Status> {
         let ListRedirectsRequest { page_size, page_token, filter, at_revision } = request.into_inner();
         let (redirects, next_page_token) =
-            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision })?;
+            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision }).await?;
         Ok(Response::new(ListRedirectsResponse { redirects, next_page_token }))
     }
 

@@ -19,7 +19,7 @@ impl RouteService for Verbs {
     async fn list_routes(&self, request: Request<ListRoutesRequest>) -> Result<Response<ListRoutesResponse>, Status> {
         let ListRoutesRequest { page_size, page_token, filter, at_revision } = request.into_inner();
         let (routes, next_page_token) =
-            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision })?;
+            self.list(None, &Asked { size: page_size, token: page_token, filter, at_revision }).await?;
         Ok(Response::new(ListRoutesResponse { routes, next_page_token }))
     }
 

@@ -10,7 +10,7 @@ use tonic::Request;
 use super::{
     auth::Actor,
     error::{Error, Violation, resource_type},
-    page::{self, Page},
+    replica::Fleet,
     resource::Resource,
 };
 use crate::{
@@ -19,13 +19,16 @@ use crate::{
 };
 
 mod change;
+mod list;
 
+pub(crate) use super::page::Asked;
 pub(crate) use change::{Create, Delete, Update};
 
 /// The verbs, and with them every service of the admin API that is about configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Verbs {
     ledger: Ledger,
+    fleet: Fleet,
 }
 
 /// What the history keeps of a call.
@@ -91,23 +94,10 @@ impl Call {
     }
 }
 
-/// What a list call asks for.
-#[derive(Debug, Clone)]
-pub(crate) struct Asked {
-    /// At most this many.
-    pub(crate) size: i32,
-    /// Where to go on; empty = at the beginning.
-    pub(crate) token: String,
-    /// Which of them; empty = all.
-    pub(crate) filter: String,
-    /// As it was at that revision; 0 = the current one.
-    pub(crate) at_revision: u64,
-}
-
 impl Verbs {
-    /// The verbs over this ledger.
-    pub(crate) const fn new(ledger: Ledger) -> Self {
-        Self { ledger }
+    /// The verbs over this ledger, for which this fleet is waited where a caller asks for it.
+    pub(crate) const fn new(ledger: Ledger, fleet: Fleet) -> Self {
+        Self { ledger, fleet }
     }
 
     /// The ledger, for what is more than a verb.
@@ -115,31 +105,15 @@ impl Verbs {
         &self.ledger
     }
 
+    /// The data planes, for whoever has to wait for them.
+    pub(crate) const fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
     /// The resource of that name.
     pub(crate) fn get<R: Resource>(&self, name: &str) -> Result<R, Error> {
         let name = parse_name(name, R::KIND, "name")?;
         shown(&self.ledger.state(), &name)
-    }
-
-    /// A page of a kind's resources by name, and the token of the next page. With a provider, only what belongs to it.
-    pub(crate) fn list<R: Resource>(&self, provider: Option<&Id>, asked: &Asked) -> Result<(Vec<R>, String), Error> {
-        let collection = collection(R::KIND, provider);
-        let Page { size, after } = Page::read(asked.size, &asked.token, &collection)?;
-        let after = after.map(|name| continued(&name, R::KIND, &collection)).transpose()?;
-        let state = self.ledger.state();
-        let mut rest: Box<dyn Iterator<Item = &Arc<Stored>>> = match provider {
-            None => Box::new(state.range(R::KIND, after.as_ref())),
-            Some(provider) => {
-                find(&state, &ResourceName::provider(provider))?;
-                Box::new(state.credentials(provider, after.as_ref()))
-            }
-        };
-        let page: Vec<_> = rest.by_ref().take(size).collect();
-        let next = match (page.last(), rest.next()) {
-            (Some(last), Some(_)) => page::token(&collection, last.resource.name.as_str()),
-            _ => String::new(),
-        };
-        Ok((page.into_iter().filter_map(|stored| R::of(&stored.message()).cloned()).collect(), next))
     }
 }
 
@@ -170,17 +144,6 @@ const fn shape(kind: Kind) -> &'static str {
         Kind::Redirect => "redirects/ID",
         Kind::Route => "routes/ID",
     }
-}
-
-/// What a list is called in its page tokens.
-fn collection(kind: Kind, provider: Option<&Id>) -> String {
-    let parent = provider.map_or("-", Id::as_str);
-    shape(kind).trim_end_matches("/ID").replace("ID", parent)
-}
-
-fn continued(after: &str, kind: Kind, collection: &str) -> Result<ResourceName, page::Fault> {
-    let name = ResourceName::parse(after).ok().filter(|name| name.kind() == kind);
-    name.ok_or_else(|| page::Fault::Token(collection.to_owned()))
 }
 
 fn find<'a>(state: &'a State, name: &ResourceName) -> Result<&'a Arc<Stored>, Error> {

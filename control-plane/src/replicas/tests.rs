@@ -12,11 +12,25 @@ fn head() -> Position {
 }
 
 fn join(replicas: &Replicas, id: &str) -> Result<Membership, Crowded> {
-    replicas.join(Joining { id: Arc::from(id), boot_id: "b".to_owned(), version: String::new(), have: None })
+    replicas.join(joining(id))
+}
+
+fn joining(id: &str) -> Joining {
+    Joining {
+        id: Arc::from(id),
+        boot_id: "b".to_owned(),
+        version: String::new(),
+        schema: 1,
+        features: Vec::new(),
+        source_ip: None,
+        have: None,
+        rejections: Vec::new(),
+        current: 0,
+    }
 }
 
 fn ids(replicas: &Replicas) -> Vec<String> {
-    replicas.list(&head(), None, 100).into_iter().map(|replica| replica.name).collect()
+    replicas.list(&head(), None).into_iter().map(|replica| replica.name).collect()
 }
 
 #[test]
@@ -24,8 +38,8 @@ fn replicas_are_listed_by_id_and_in_pages() {
     let replicas = Replicas::default();
     let _members = ["c", "a", "b"].map(|id| join(&replicas, id).unwrap());
     assert_eq!(ids(&replicas), ["replicas/a", "replicas/b", "replicas/c"]);
-    let page = replicas.list(&head(), Some("a"), 1);
-    assert_eq!(page.iter().map(|replica| replica.name.as_str()).collect::<Vec<_>>(), ["replicas/b"]);
+    let rest = replicas.list(&head(), Some("a"));
+    assert_eq!(rest.iter().map(|replica| replica.name.as_str()).collect::<Vec<_>>(), ["replicas/b", "replicas/c"]);
     assert!(replicas.get("d", &head()).is_none());
 }
 

@@ -22,7 +22,17 @@ use crate::{
 pub(super) struct Applier {
     live: Arc<Live>,
     received: Mutex<Received>,
+    shortfall: Mutex<Arc<Shortfall>>,
     cache: Option<Mutex<Cache>>,
+}
+
+/// What is held and not in force.
+#[derive(Debug, Default)]
+pub(super) struct Shortfall {
+    /// Not in force as written, of everything held.
+    pub findings: Vec<Finding>,
+    /// Cannot be used on this machine.
+    pub unusable: Vec<Unusable>,
 }
 
 /// An update that is in force.
@@ -30,10 +40,8 @@ pub(super) struct Applier {
 pub(super) struct Applied {
     /// What is held and served now.
     pub position: Position,
-    /// What is not in force as written, of everything held.
-    pub findings: Vec<Finding>,
-    /// What cannot be used on this machine.
-    pub unusable: Vec<Unusable>,
+    /// What of that is not in force.
+    pub shortfall: Arc<Shortfall>,
     /// Time to decode.
     pub decode_time: Duration,
     /// Time to check, compile and swap.
@@ -54,15 +62,27 @@ pub(super) enum Failed {
     Refused(#[from] Refused),
 }
 
+impl Shortfall {
+    /// How many faults there are.
+    pub(super) const fn count(&self) -> usize {
+        self.findings.len() + self.unusable.len()
+    }
+}
+
 impl Applier {
     /// Nothing is held yet.
     pub(super) fn new(live: Arc<Live>, cache: Option<Cache>) -> Self {
-        Self { live, received: Mutex::default(), cache: cache.map(Mutex::new) }
+        Self { live, received: Mutex::default(), shortfall: Mutex::default(), cache: cache.map(Mutex::new) }
     }
 
     /// What is held and served; `None` = nothing yet.
     pub(super) fn position(&self) -> Option<Position> {
         self.live.load().map(|snapshot| snapshot.position.clone())
+    }
+
+    /// What of that is not in force.
+    pub(super) fn shortfall(&self) -> Arc<Shortfall> {
+        Arc::clone(&lock(&self.shortfall))
     }
 
     /// Where what is served came from; `None` = nothing is served yet.
@@ -112,14 +132,10 @@ impl Applier {
             Upstreams::advance(&compiled.runtime, previous.as_ref().map(|snapshot| &snapshot.upstreams));
         received.commit(step);
         drop(previous);
+        let shortfall = Arc::new(Shortfall { findings: compiled.findings, unusable });
+        *lock(&self.shortfall) = Arc::clone(&shortfall);
         turn.publish(Snapshot { position: position.clone(), runtime: compiled.runtime, upstreams, source });
-        Ok(Applied {
-            position,
-            findings: compiled.findings,
-            unusable,
-            decode_time: Duration::ZERO,
-            apply_time: start.elapsed(),
-        })
+        Ok(Applied { position, shortfall, decode_time: Duration::ZERO, apply_time: start.elapsed() })
     }
 }
 

@@ -10,7 +10,7 @@ use signalbox_routing::{Effect, Finding, Position};
 
 use super::{
     Vitals,
-    apply::{Applied, Applier, Failed},
+    apply::{Applied, Applier, Failed, Shortfall},
     assembly::Defect,
 };
 use crate::{
@@ -46,12 +46,11 @@ pub(super) fn ack(update_id: String, result: &Result<Applied, Refusal>, held: Op
         sync::Ack { update_id, held: held.as_ref().map(Position::to_wire), serving_revision, ..sync::Ack::default() };
     Message::Ack(match result {
         Ok(applied) => {
-            let rejection_count = applied.findings.len() + applied.unusable.len();
-            let rejections = applied.findings.iter().map(finding).chain(applied.unusable.iter().map(unusable));
+            let (rejections, rejection_count) = rejections(&applied.shortfall);
             sync::Ack {
                 outcome: if rejection_count == 0 { Outcome::Applied } else { Outcome::AppliedPartially }.into(),
-                rejections: rejections.take(MAX_REJECTIONS).collect(),
-                rejection_count: u32::try_from(rejection_count).unwrap_or(u32::MAX),
+                rejections,
+                rejection_count,
                 decode_time: Some(duration(applied.decode_time)),
                 apply_time: Some(duration(applied.apply_time)),
                 ..ack
@@ -64,6 +63,13 @@ pub(super) fn ack(update_id: String, result: &Result<Applied, Refusal>, held: Op
             sync::Ack { outcome: Outcome::Rejected.into(), rejections: vec![whole(refusal)], rejection_count: 1, ..ack }
         }
     })
+}
+
+/// Why what is held is not in force, as much of it as is listed, and how much there is.
+pub(super) fn rejections(shortfall: &Shortfall) -> (Vec<sync::Rejection>, u32) {
+    let Shortfall { findings, unusable } = shortfall;
+    let all = findings.iter().map(finding).chain(unusable.iter().map(self::unusable));
+    (all.take(MAX_REJECTIONS).collect(), u32::try_from(shortfall.count()).unwrap_or(u32::MAX))
 }
 
 /// How this replica is right now.

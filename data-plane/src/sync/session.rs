@@ -265,15 +265,15 @@ fn flatten(result: Result<Result<Applied, Failed>, tokio::task::JoinError>) -> R
 fn log(result: &Result<Applied, Refusal>) {
     match result {
         Ok(applied) => {
-            for finding in applied.findings.iter().take(MAX_LOGGED_FAULTS) {
+            for finding in applied.shortfall.findings.iter().take(MAX_LOGGED_FAULTS) {
                 tracing::warn!(%finding, effect = ?finding.effect, "resource not in force");
             }
-            for unusable in applied.unusable.iter().take(MAX_LOGGED_FAULTS) {
+            for unusable in applied.shortfall.unusable.iter().take(MAX_LOGGED_FAULTS) {
                 tracing::warn!(error = unusable as &dyn std::error::Error, "resource not usable here");
             }
             tracing::info!(
                 revision = applied.position.revision.get(),
-                not_in_force = applied.findings.len() + applied.unusable.len(),
+                not_in_force = applied.shortfall.count(),
                 decode_us = micros(applied.decode_time),
                 apply_us = micros(applied.apply_time),
                 "configuration in force"

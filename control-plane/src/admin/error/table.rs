@@ -64,6 +64,8 @@ fn answer(error: Error) -> Answer {
         }
         Error::Request(violations) => invalid(violations),
         Error::NotFound { resource_type, name } => not_found(resource_type, &name),
+        Error::Stopping => later("SHUTTING_DOWN", error.to_string()),
+        Error::Task(error) => internal(&error),
         Error::Write { source, places } => unwritten(source, &places),
     }
 }

@@ -24,7 +24,7 @@ async fn only_the_join_token_lets_a_replica_in() {
         assert_eq!(status.code(), Code::Unauthenticated, "{authorization:?}");
         assert_eq!(status.get_error_details().error_info().unwrap().reason, "JOIN_TOKEN_INVALID");
     }
-    assert!(world.replicas.list(&world.head(), None, 10).is_empty());
+    assert!(world.replicas.list(&world.head(), None).is_empty());
 }
 
 #[tokio::test(start_paused = true)]

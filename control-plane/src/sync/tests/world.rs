@@ -216,8 +216,8 @@ pub(super) fn hello(id: &str, have: Option<&Position>) -> sync::Hello {
         have: have.map(Position::to_wire),
         min_schema: 1,
         max_schema: 1,
-        features: Vec::new(),
         version: "1.0.0".to_owned(),
+        ..sync::Hello::default()
     }
 }
 

@@ -55,6 +55,24 @@ async fn a_restarted_replica_resumes_from_its_cache() {
 }
 
 #[tokio::test]
+async fn a_replica_that_starts_from_its_cache_says_what_of_it_is_not_in_force() {
+    let disk = tempfile::tempdir().unwrap();
+    let [first, ..] = histories();
+    let broken = first.clone().put("routes/broken", "\u{ff}");
+    let mut script = Script::start().await;
+    let replica = Running::start(script.addr, Some(disk.path()), quick());
+    let mut visit = script.welcome().await;
+    assert!(visit.hello.rejections.is_empty());
+    assert_eq!(visit.ask("1", &broken.full()).await.outcome(), Outcome::AppliedPartially);
+    replica.stop().await;
+
+    let _replica = Running::start(script.addr, Some(disk.path()), quick());
+    let hello = script.welcome().await.hello;
+    assert_eq!(hello.have, Some(broken.position().to_wire()));
+    assert_eq!((hello.rejection_count, hello.rejections[0].name.as_str()), (1, "routes/broken"));
+}
+
+#[tokio::test]
 async fn a_corrupt_cache_is_set_aside_and_the_control_plane_waited_for() {
     let disk = tempfile::tempdir().unwrap();
     std::fs::create_dir(disk.path().join("cache")).unwrap();
