@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 use secrecy::SecretString;
-use signalbox_control_plane::{files, import::Format, source};
+use signalbox_control_plane::{files, import::Format, ledger::RetentionFlags, source};
 use signalbox_logs::Logs;
 
 /// Signalbox: an OpenAI-compatible gateway in two planes.
@@ -60,6 +60,9 @@ pub struct Up {
     /// The file that the configuration comes from.
     #[command(flatten)]
     pub source: source::Flags,
+    /// How much of the past is kept.
+    #[command(flatten)]
+    pub retention: RetentionFlags,
     /// Leave out the built-in demo provider
     #[arg(long, env = "SIGNALBOX_NO_DEMO", value_parser = FalseyValueParser::new())]
     pub no_demo: bool,

@@ -60,6 +60,7 @@ async fn run_up(arguments: UpArguments, level: Level) -> anyhow::Result<()> {
         sync_listen: arguments.sync_listen,
         master_key: secret(MASTER_KEY_VARIABLE, arguments.master_key_file.as_deref())?,
         source: arguments.source.options(),
+        retention: arguments.retention.options(),
         demo: !arguments.no_demo,
         log_level: Some(level),
         accounts: accounts::find(|name| env::var(name).ok()),

@@ -13,6 +13,7 @@ use signalbox_control_plane::{
     app as control_plane,
     files::{DATABASE, DataDir},
     import::Import,
+    ledger::Retention,
     source,
 };
 use signalbox_data_plane::{
@@ -63,6 +64,8 @@ pub struct Options {
     pub master_key: Option<SecretString>,
     /// The file that the configuration comes from, besides what is brought about here.
     pub source: Option<source::Options>,
+    /// How much of the past is kept.
+    pub retention: Retention,
     /// Whether the demo upstream is there.
     pub demo: bool,
     /// Accounts that become providers.
@@ -211,6 +214,7 @@ async fn control_plane(options: &Options, dir: &DataDir, secrets: &Secrets) -> R
         master_key: secrets::master_key(dir, options.master_key.as_ref())?,
         source: options.source.clone(),
         auto_migrate: true,
+        retention: options.retention,
     };
     Ok(control_plane::App::build(options).await?)
 }

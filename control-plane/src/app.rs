@@ -17,7 +17,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     admin::{self, Auth, Fleet},
     import::Import,
-    ledger::{self, Ledger, OpenError},
+    ledger::{self, Ledger, OpenError, Retention},
     migrate,
     replicas::Replicas,
     seal::{self, MasterKey},
@@ -59,6 +59,8 @@ pub struct Options {
     pub source: Option<source::Options>,
     /// Whether pending migrations of an existing database are run; a new database is always made.
     pub auto_migrate: bool,
+    /// How much of the past is kept.
+    pub retention: Retention,
 }
 
 /// Why a control plane cannot be made.
@@ -178,6 +180,7 @@ impl App {
             master_key,
             source,
             auto_migrate,
+            retention,
         } = options;
         require_token(&admin_token, "the admin token", "--admin-token-file")?;
         require_token(&join_token, "the join token", "--join-token-file")?;
@@ -193,7 +196,7 @@ impl App {
         let admin = bind(admin_listen, "--admin-listen").await?;
         let sync = bind(sync_listen, "--sync-listen").await?;
         let auto_migrate = auto_migrate || !database.exists();
-        let (ledger, writer) = Ledger::open(ledger::Options { database, master_key, auto_migrate }).await?;
+        let (ledger, writer) = Ledger::open(ledger::Options { database, master_key, auto_migrate, retention }).await?;
         // It ends with the last handle on the ledger.
         let writing = tokio::spawn(writer.run());
         if let Some(source) = &mut source {

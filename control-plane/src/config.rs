@@ -14,6 +14,7 @@ use signalbox_control_plane::{
     app::Options,
     files::{self, ADMIN_TOKEN, DATABASE, DataDir, JOIN_TOKEN, MASTER_KEY},
     key,
+    ledger::RetentionFlags,
     seal::{InvalidMasterKey, MasterKey},
     source,
     tls::SyncTls,
@@ -80,6 +81,8 @@ pub(crate) struct Serve {
     master_key_file: Option<PathBuf>,
     #[command(flatten)]
     source: source::Flags,
+    #[command(flatten)]
+    retention: RetentionFlags,
     /// Run pending migrations of an existing database; a new one is always made
     #[arg(long, env = "SIGNALBOX_AUTO_MIGRATE")]
     auto_migrate: bool,
@@ -220,6 +223,7 @@ impl Serve {
             master_key,
             source: self.source.options(),
             auto_migrate: self.auto_migrate,
+            retention: self.retention.options(),
         };
         Ok(Prepared { options, admin_token_in })
     }

@@ -3,11 +3,13 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 use signalbox_routing::{Position, ResourceName, Revision};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection};
 use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
 
 use crate::{history::Since, message::Message, seal::MasterKey, state::State, store};
 
@@ -17,14 +19,20 @@ mod error;
 mod held;
 mod load;
 mod maintenance;
+mod once;
 mod open;
+mod past;
 mod prospect;
 mod references;
+mod retention;
 mod writer;
 
 pub use error::{Error, Owned, Referenced, Refused};
 use maintenance::Maintenance;
 pub use open::OpenError;
+pub use past::PastError;
+pub(crate) use past::{PastChange, PastRevision};
+pub use retention::{Flags as RetentionFlags, Retention};
 pub use writer::Writer;
 
 #[cfg(test)]
@@ -42,6 +50,8 @@ pub struct Options {
     pub master_key: MasterKey,
     /// Whether pending migrations are run; else they are an error.
     pub auto_migrate: bool,
+    /// How much of the past is kept.
+    pub retention: Retention,
 }
 
 /// A handle on the configuration: read its present, follow it, change it. Cheap to clone.
@@ -49,6 +59,7 @@ pub struct Options {
 pub struct Ledger {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<Arc<State>>,
+    past: past::Reader,
     readers: SqlitePool,
 }
 
@@ -67,13 +78,15 @@ pub struct Entry {
     pub validate_only: bool,
     /// The caller's own id of the call; `None` = it may be done again.
     pub request: Option<RequestId>,
+    /// The revision whose content it brings back; `None` = it is no rollback.
+    pub rollback_of: Option<Revision>,
 }
 
 /// A call as its caller has named it, so that a repetition can be told from another call (AIP-155).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId {
     /// The caller's id.
-    pub id: String,
+    pub id: Uuid,
     /// The SHA-256 of what was sent with it.
     pub sha256: [u8; 32],
 }
@@ -81,8 +94,8 @@ pub struct RequestId {
 impl RequestId {
     /// The id of a request that reads so.
     #[must_use]
-    pub fn new(id: &str, request: &[u8]) -> Self {
-        Self { id: id.to_owned(), sha256: Sha256::digest(request).into() }
+    pub fn new(id: Uuid, request: &[u8]) -> Self {
+        Self { id, sha256: Sha256::digest(request).into() }
     }
 }
 
@@ -93,6 +106,8 @@ pub enum Edit {
     /// Make the resource, or replace it as a whole. A secret that is absent is kept as it is stored, as long as the place where it
     /// was is still there and holds nothing else.
     Put(Message),
+    /// As `Put`, with the secrets that it had at that revision, and no others.
+    Restore(Message, Revision),
     /// Remove the resource; nothing happens where there is none.
     Delete(ResourceName),
 }
@@ -121,6 +136,8 @@ pub struct Difference {
     pub kind: DifferenceKind,
     /// The names of its top-level fields that differ, in order; a secret counts when it is set anew. Empty unless updated.
     pub fields: Vec<String>,
+    /// The paths of the secrets that are set anew or go, such as `headers["authorization"].secret`.
+    pub secrets: Vec<String>,
 }
 
 /// The kinds of change.
@@ -135,6 +152,16 @@ pub enum DifferenceKind {
 }
 
 type EditFn = Box<dyn FnOnce(&State) -> Result<Vec<Edit>, Refused> + Send>;
+type AnswerFn = Box<dyn FnOnce(&Written) -> Bytes + Send>;
+
+/// What came of a write that is done once.
+#[derive(Debug, Clone)]
+pub enum Once {
+    /// It has just been done, and answered so.
+    Done(Written, Bytes),
+    /// It had been done before, and this is how it was answered.
+    Repeated(Bytes),
+}
 
 /// Something on its way to the writer.
 enum Command {
@@ -144,8 +171,10 @@ enum Command {
         entry: Entry,
         /// What it does.
         edit: EditFn,
+        /// How it is answered.
+        answer: AnswerFn,
         /// Who wants to know.
-        reply: oneshot::Sender<Result<Written, Error>>,
+        reply: oneshot::Sender<Result<Once, Error>>,
     },
     /// A change of what is stored beside the configuration.
     Maintain(Maintenance),
@@ -188,6 +217,44 @@ impl Ledger {
         self.state.borrow().since(have)
     }
 
+    /// The configuration as it was at a revision that is kept. It is for looking at and never for data planes: what changed since has
+    /// placeholders where its secrets were.
+    ///
+    /// # Errors
+    /// [`PastError::NotKept`] for a revision that is yet to come or has been forgotten; else where the store fails.
+    pub async fn at(&self, revision: u64) -> Result<Arc<State>, PastError> {
+        self.past.at(self.state(), revision).await
+    }
+
+    /// What is kept of a revision, and what it changed.
+    ///
+    /// # Errors
+    /// As [`at`](Self::at).
+    pub(crate) async fn revision(&self, revision: u64) -> Result<(PastRevision, Vec<PastChange>), PastError> {
+        self.past.revision(&self.state(), revision).await
+    }
+
+    /// Revisions before that one, latest first; of those, if a resource is named, the ones that touched it.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub(crate) async fn revisions(
+        &self,
+        before: u64,
+        resource: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<PastRevision>, PastError> {
+        self.past.revisions(before, resource, limit).await
+    }
+
+    /// The resource and field of every secret that was in force at a revision and no longer is.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub(crate) async fn secrets_replaced_since(&self, revision: Revision) -> Result<Vec<(String, String)>, PastError> {
+        self.past.secrets_replaced_since(revision).await
+    }
+
     /// Makes one revision of an edit. `edit` sees the state that it is on top of; no other write comes between.
     ///
     /// The write happens even if the caller stops waiting for it.
@@ -198,10 +265,27 @@ impl Ledger {
     where
         F: FnOnce(&State) -> Result<Vec<Edit>, Refused> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let write = Command::Write { entry, edit: Box::new(edit), reply };
-        self.commands.send(write).await.map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Closed)?
+        match self.write_once(Entry { request: None, ..entry }, edit, |_| Bytes::new()).await? {
+            Once::Done(written, _) => Ok(written),
+            // Without an id nothing is a repetition.
+            Once::Repeated(_) => Err(Error::Closed),
+        }
+    }
+
+    /// As [`write`](Self::write), but done once where the entry has a request id: the answer, which must hold no secret, is kept with
+    /// the revision, and is what a repetition gets.
+    ///
+    /// # Errors
+    /// See [`Error`]; whichever it is, nothing has changed.
+    pub async fn write_once<F, A>(&self, entry: Entry, edit: F, answer: A) -> Result<Once, Error>
+    where
+        F: FnOnce(&State) -> Result<Vec<Edit>, Refused> + Send + 'static,
+        A: FnOnce(&Written) -> Bytes + Send + 'static,
+    {
+        let (reply, answered) = oneshot::channel();
+        let command = Command::Write { entry, edit: Box::new(edit), answer: Box::new(answer), reply };
+        self.commands.send(command).await.map_err(|_| Error::Closed)?;
+        answered.await.map_err(|_| Error::Closed)?
     }
 
     /// Changes what is stored beside the configuration, in one transaction between two writes. It is no revision.

@@ -235,6 +235,7 @@ impl Source {
             comment: self.options.path.display().to_string(),
             validate_only: false,
             request: None,
+            rollback_of: None,
         };
         let edits = Edits { whole: whole(config)?, settings, format: import.format, before: self.said.clone() };
         let written = ledger.write(entry, move |state| edits.on(state)).await.map_err(Fault::from)?;

@@ -12,12 +12,15 @@ use sqlx::{
 
 use crate::migrate;
 
+pub(crate) mod changes;
 pub(crate) mod content;
 pub(crate) mod copy;
 pub(crate) mod fence;
 pub(crate) mod insert;
 pub(crate) mod lock;
+pub(crate) mod requests;
 pub(crate) mod resources;
+pub(crate) mod retention;
 pub(crate) mod revisions;
 pub(crate) mod secrets;
 

@@ -8,6 +8,7 @@ use signalbox::{
     demo::{Fault, Wait},
     up::{Error, Options, Summary, Up},
 };
+use signalbox_control_plane::ledger::Retention;
 use signalbox_tests::{Admin, Client, Draft, upstream::DONE, wait::soon};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -30,6 +31,7 @@ async fn up(dir: &Path) -> Running {
         sync_listen: any,
         master_key: None,
         source: None,
+        retention: Retention::default(),
         demo: true,
         accounts,
         log_level: None,

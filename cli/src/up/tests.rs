@@ -26,6 +26,7 @@ fn options(dir: &Path) -> Options {
         admin_listen: any,
         sync_listen: any,
         source: None,
+        retention: Retention::default(),
         demo: true,
         master_key: None,
         accounts: Vec::new(),

@@ -109,7 +109,7 @@ impl Verbs {
         let config = config.ok_or_else(|| Violation::missing("config"))?;
         let Document { wanted, places } = Document::read(config).map_err(Error::Request)?;
         let plan = Plan { wanted, owner_labels, expected_revision, max_deletes };
-        let entry = Entry { comment, ..call.entry(validate_only) };
+        let entry = Entry { comment, ..call.entry(validate_only)? };
         let written = self.ledger().write(entry, move |state| plan.edits(state)).await;
         let written = written.map_err(|source| Error::Write { source, places })?;
         Ok(ApplyConfigResponse {
@@ -151,13 +151,13 @@ pub(super) fn changes(written: &Written, dry: bool) -> Vec<Change> {
 }
 
 fn fields(written: &Written, difference: &Difference) -> Vec<FieldChange> {
-    let Difference { name, kind: _, fields } = difference;
+    let Difference { name, kind: _, fields, secrets: _ } = difference;
     let [before, after] = [&written.before, &written.state].map(|state| state.get(name).map(|stored| stored.message()));
     with_secrets(field_changes(name.kind(), before.as_ref(), after.as_ref()), fields)
 }
 
 fn change(difference: &Difference) -> Change {
-    let Difference { name, kind, fields } = difference;
+    let Difference { name, kind, fields, secrets: _ } = difference;
     let (kind, fields) = match kind {
         DifferenceKind::Create => (Kind::Create, None),
         DifferenceKind::Update => (Kind::Update, Some(FieldMask { paths: fields.clone() })),

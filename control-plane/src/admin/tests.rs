@@ -25,6 +25,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     app::{App, BuildError, Options, RunError},
+    ledger::Retention,
     seal::MasterKey,
 };
 
@@ -75,6 +76,7 @@ fn options(dir: &Path) -> Options {
         master_key: MasterKey::parse(&SecretString::from(MASTER_KEY)).unwrap(),
         source: None,
         auto_migrate: false,
+        retention: Retention::default(),
     }
 }
 

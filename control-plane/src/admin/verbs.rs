@@ -6,6 +6,7 @@ use std::{net::IpAddr, sync::Arc};
 use signalbox_proto::admin::v1 as admin;
 use signalbox_routing::{Id, Kind, ResourceName};
 use tonic::Request;
+use uuid::{Uuid, fmt::Hyphenated};
 
 use super::{
     auth::Actor,
@@ -37,7 +38,7 @@ pub(crate) struct Call {
     method: &'static str,
     actor: Arc<str>,
     source_ip: Option<IpAddr>,
-    request: Option<RequestId>,
+    request: Result<Option<RequestId>, Violation>,
 }
 
 /// A request that changes something.
@@ -82,15 +83,43 @@ impl Call {
     pub(crate) fn of<T: Mutation>(request: &Request<T>, method: &'static str) -> Self {
         let said = request.get_ref();
         let actor = request.extensions().get::<Actor>().map_or_else(|| Arc::from(""), |actor| Arc::clone(&actor.name));
-        let id = said.request_id();
-        let request_id = (!id.is_empty()).then(|| RequestId::new(id, &said.encode_to_vec()));
-        Self { method, actor, source_ip: request.remote_addr().map(|address| address.ip()), request: request_id }
+        let source_ip = request.remote_addr().map(|address| address.ip());
+        Self { method, actor, source_ip, request: request_id(said) }
     }
 
     /// The call as the ledger takes it.
-    pub(crate) fn entry(self, validate_only: bool) -> Entry {
+    ///
+    /// # Errors
+    /// Where the caller's id of it is no UUID.
+    pub(crate) fn entry(self, validate_only: bool) -> Result<Entry, Violation> {
         let Self { method, actor, source_ip, request } = self;
-        Entry { actor: actor.to_string(), source_ip, method, comment: String::new(), validate_only, request }
+        Ok(Entry {
+            actor: actor.to_string(),
+            source_ip,
+            method,
+            comment: String::new(),
+            validate_only,
+            request: request?,
+            rollback_of: None,
+        })
+    }
+}
+
+/// The caller's own id of a request; `None` where it gives none.
+fn request_id<T: Mutation>(said: &T) -> Result<Option<RequestId>, Violation> {
+    let text = said.request_id();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // Only with its hyphens, so that nobody has two texts for one id.
+    match Uuid::try_parse(text) {
+        Ok(id) if text.len() == Hyphenated::LENGTH && !id.is_nil() => {
+            Ok(Some(RequestId::new(id, &said.encode_to_vec())))
+        }
+        _ => {
+            let rule = "must be a UUID such as 2f1c3a64-9d0e-4b7a-8c55-0e6d7f3b9a12, or empty";
+            Err(Violation::new("request_id", "INVALID_REQUEST_ID", rule))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writes down what a write does: the rows, the secrets, the history, all in the transaction that it is given.
 
-use signalbox_routing::{Effect, Fault, Finding, ResourceName};
+use signalbox_routing::{Effect, Fault, Finding, ResourceName, Revision};
 use sqlx::SqliteConnection;
 
 use super::{
@@ -12,6 +12,7 @@ use crate::{
     seal::{DataKey, Place},
     store::{
         self,
+        changes::{self, NewChange},
         insert::{self, NewRow},
         resources,
         revisions::{self, Head, Record},
@@ -35,23 +36,43 @@ pub(super) async fn write(
         commit_time: state.commit_time,
     };
     // Every old row goes before a new one comes, so that two resources can trade what must be unique.
-    for step in steps.iter().filter(|step| step.difference.kind != DifferenceKind::Create) {
-        resources::delete(connection, &step.difference.name).await?;
-    }
+    let mut befores = Vec::with_capacity(steps.len());
     for step in steps {
+        befores.push(match step.difference.kind {
+            DifferenceKind::Create => None,
+            DifferenceKind::Update | DifferenceKind::Delete => {
+                resources::take(connection, &step.difference.name).await?
+            }
+        });
+    }
+    for (step, before) in steps.iter().zip(&befores) {
         let name = &step.difference.name;
         if let Some(after) = &step.after {
             insert(connection, name, after, &head).await?;
         }
         for secret in &step.secrets {
-            keep_secret(connection, key, name, secret).await?;
+            keep_secret(connection, key, (name, head.revision), secret).await?;
         }
-        let spec = step.after.as_ref().map(|after| after.spec.as_str());
-        revisions::keep_change(connection, head.revision, name.as_str(), spec).await?;
+        let change = NewChange {
+            name: name.as_str(),
+            before: before.as_ref(),
+            secret_version: step.secret_version,
+            spec: step.after.as_ref().map(|after| after.spec.as_str()),
+            secret_fields: &serde_json::json!(step.difference.secrets).to_string(),
+        };
+        changes::keep(connection, head.revision, &change).await?;
     }
     let source_ip = entry.source_ip.map(|ip| ip.to_string());
-    let record =
-        Record { actor: &entry.actor, source_ip: source_ip.as_deref(), method: entry.method, comment: &entry.comment };
+    let request_id = entry.request.as_ref().map(|request| request.id.to_string());
+    let record = Record {
+        actor: &entry.actor,
+        source_ip: source_ip.as_deref(),
+        method: entry.method,
+        request_id: request_id.as_deref(),
+        rollback_of: entry.rollback_of.map(Revision::get),
+        change_count: steps.len(),
+        comment: &entry.comment,
+    };
     Ok(revisions::advance(connection, &head, &record).await?)
 }
 
@@ -91,15 +112,15 @@ fn refusal(name: &ResourceName, error: store::Error) -> Error {
 async fn keep_secret(
     connection: &mut SqliteConnection,
     key: &DataKey,
-    name: &ResourceName,
+    (name, revision): (&ResourceName, u64),
     step: &SecretStep,
 ) -> Result<(), Error> {
     match step {
         SecretStep::Put { field, version, secret } => {
             let place = Place { resource: name.as_str(), field, version: *version };
-            secrets::put(connection, place, &key.seal(place, secret)).await?;
+            secrets::put(connection, place, &key.seal(place, secret), revision).await?;
         }
-        SecretStep::Drop { field } => secrets::delete(connection, name.as_str(), field).await?,
+        SecretStep::Drop { field } => secrets::delete(connection, name.as_str(), field, revision).await?,
     }
     Ok(())
 }

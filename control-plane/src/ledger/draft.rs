@@ -8,7 +8,7 @@ use signalbox_routing::{Effect, Fault, Finding, Kind, ResourceName};
 use super::{Difference, DifferenceKind, Edit, Error, held::Held};
 use crate::{
     message::{Message, differing_fields},
-    secrets::{self, Secrets},
+    secrets::{self, Secrets, top_level},
     state::{State, Stored},
 };
 
@@ -40,6 +40,7 @@ impl<'a> Draft<'a> {
         for edit in edits {
             match edit {
                 Edit::Put(message) => draft.put(&message)?,
+                Edit::Restore(message, _) => draft.restore(&message)?,
                 Edit::Delete(name) => draft.delete(name)?,
             }
         }
@@ -58,6 +59,19 @@ impl<'a> Draft<'a> {
             };
             secrets::vacancies(&mut kept).into_iter().filter_map(secret).collect()
         };
+        self.wanted.insert(name, Some(Wanted { kept, secrets }));
+        Ok(())
+    }
+
+    fn restore(&mut self, message: &Message) -> Result<(), Error> {
+        let name = message.name()?;
+        let mut kept = message.kept();
+        let restored = self.held.get(&name).map(|held| &held.restored);
+        let secret = |path: String| {
+            let secret = restored?.get(&path)?.clone();
+            Some((path, secret))
+        };
+        let secrets = secrets::vacancies(&mut kept).into_iter().filter_map(secret).collect();
         self.wanted.insert(name, Some(Wanted { kept, secrets }));
         Ok(())
     }
@@ -99,21 +113,23 @@ fn difference(
     held: &Held,
     wanted: Option<&Wanted>,
 ) -> Option<Difference> {
+    let none = Secrets::new();
+    let steps = held.steps_to(wanted.map_or(&none, |wanted| &wanted.secrets));
+    let secrets: Vec<String> = steps.iter().map(|step| step.field().to_owned()).collect();
     let (kind, fields) = match (stored, wanted) {
         (None, None) => return None,
         (None, Some(_)) => (DifferenceKind::Create, Vec::new()),
         (Some(_), None) => (DifferenceKind::Delete, Vec::new()),
-        (Some(stored), Some(wanted)) => match fields(stored, held, wanted) {
+        (Some(stored), Some(wanted)) => match fields(stored, &secrets, wanted) {
             fields if fields.is_empty() => return None,
             fields => (DifferenceKind::Update, fields),
         },
     };
-    Some(Difference { name, kind, fields })
+    Some(Difference { name, kind, fields, secrets })
 }
 
-fn fields(stored: &Stored, held: &Held, wanted: &Wanted) -> Vec<String> {
+fn fields(stored: &Stored, secrets: &[String], wanted: &Wanted) -> Vec<String> {
     let mut fields = differing_fields(&stored.message().kept(), &wanted.kept);
-    let steps = held.steps_to(&wanted.secrets);
-    fields.extend(steps.iter().map(|step| secrets::top_level(step.field()).to_owned()));
+    fields.extend(secrets.iter().map(|field| top_level(field).to_owned()));
     fields.into_iter().collect()
 }

@@ -1,6 +1,7 @@
 //! Why a write made no revision.
 
 use signalbox_routing::{Finding, InvalidName, ResourceName, Revision};
+use uuid::Uuid;
 
 use super::held;
 use crate::{message::Unreadable, seal, store};
@@ -100,6 +101,14 @@ pub enum Error {
     /// Something would be removed that is in use.
     #[error("{} resources are in use", .0.len())]
     Referenced(Vec<Referenced>),
+    /// The request id has been used for another call.
+    #[error("the request id {id} was another call's, {method}, within the last 24 hours")]
+    RequestReused {
+        /// The id.
+        id: Uuid,
+        /// The call that it was used for.
+        method: String,
+    },
     /// Another program has written to the database, so that what is in memory is not what is stored.
     #[error(
         "the database is at revision {file}, but this control plane at {memory}: another program writes to it; stop that one and start this one anew"

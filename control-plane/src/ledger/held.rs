@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct Held {
     /// The secrets by field.
     pub(super) secrets: Secrets,
+    /// Those that are to be in force again, where that was asked for.
+    pub(super) restored: Secrets,
     versions: BTreeMap<String, u64>,
 }
 
@@ -39,11 +41,16 @@ pub(super) enum Error {
 impl Held {
     /// Opens one more secret.
     pub(super) fn add(&mut self, key: &DataKey, row: store::secrets::Row) -> Result<(), Error> {
-        let version = row.version()?;
-        let place = Place { resource: &row.resource, field: &row.field, version };
-        let secret = key.open(place, &row.sealed)?;
+        let (version, secret) = opened(key, &row)?;
         self.secrets.insert(row.field.clone(), secret);
         self.versions.insert(row.field, version);
+        Ok(())
+    }
+
+    /// Opens one that is to be in force again.
+    pub(super) fn restore(&mut self, key: &DataKey, row: store::secrets::Row) -> Result<(), Error> {
+        let (_, secret) = opened(key, &row)?;
+        self.restored.insert(row.field, secret);
         Ok(())
     }
 
@@ -83,6 +90,12 @@ impl Held {
         });
         gone.chain(new).collect()
     }
+}
+
+fn opened(key: &DataKey, row: &store::secrets::Row) -> Result<(u64, SecretString), Error> {
+    let version = row.version()?;
+    let secret = key.open(Place { resource: &row.resource, field: &row.field, version }, &row.sealed)?;
+    Ok((version, secret))
 }
 
 impl SecretStep {

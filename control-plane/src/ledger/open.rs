@@ -13,7 +13,9 @@ use super::{
     draft::Draft,
     held,
     load::{self, Loaded},
+    past,
     prospect::{self, Moment},
+    retention::Tidying,
     writer::now,
 };
 use crate::{
@@ -86,7 +88,7 @@ impl From<held::Error> for OpenError {
 
 /// Opens it, and hands out the two ends of the ledger.
 pub(super) async fn open(options: Options) -> Result<(Ledger, Writer), OpenError> {
-    let Options { database, master_key, auto_migrate } = options;
+    let Options { database, master_key, auto_migrate, retention } = options;
     let mut store = Store::open(&database, auto_migrate).await?;
     let key = match data_key(&store, &master_key).await? {
         Some(key) => key,
@@ -100,7 +102,9 @@ pub(super) async fn open(options: Options) -> Result<(Ledger, Writer), OpenError
     let (sender, commands) = mpsc::channel(QUEUE);
     let (published, state) = watch::channel(Arc::new(state));
     let readers = store.readers().clone();
-    Ok((Ledger { commands: sender, state, readers }, Writer { store, key, commands, published }))
+    let past = past::Reader::new(readers.clone());
+    let tidying = Tidying::new(retention);
+    Ok((Ledger { commands: sender, state, past, readers }, Writer { store, key, commands, published, tidying }))
 }
 
 async fn load(store: &Store, key: &DataKey) -> Result<Loaded, OpenError> {
@@ -171,6 +175,7 @@ async fn found(store: &mut Store, master: &MasterKey) -> Result<DataKey, OpenErr
         comment: String::new(),
         validate_only: false,
         request: None,
+        rollback_of: None,
     };
     let mut transaction = store.writer().await?.begin_with("BEGIN IMMEDIATE").await.map_err(store::Error::from)?;
     secrets::keep_data_key(&mut transaction, &wrapped, moment.now).await?;

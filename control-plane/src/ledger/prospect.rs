@@ -39,6 +39,8 @@ pub(super) struct Step {
     pub(super) difference: Difference,
     /// The resource afterwards; `None` = gone.
     pub(super) after: Option<After>,
+    /// How often its own secret had been set before.
+    pub(super) secret_version: u64,
     /// What happens to its secrets.
     pub(super) secrets: Vec<SecretStep>,
 }
@@ -197,7 +199,7 @@ fn step(state: &mut State, held: &Held, candidate: Candidate, moment: Moment) ->
         }
     };
     state.replace(name, after.as_ref().map(|after| Arc::clone(&after.stored)));
-    Ok(Step { difference, after, secrets })
+    Ok(Step { difference, after, secret_version: held.version(Stamp::SECRET), secrets })
 }
 
 fn after(

@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::{Edit, Entry, Error, Ledger, OpenError, Options, Refused, Written};
+use super::{Edit, Entry, Error, Ledger, OpenError, Options, Refused, Retention, Written};
 use crate::{
     key::Fingerprint,
     message::{ClientKey, Message},
@@ -41,7 +41,7 @@ impl Place {
 
     fn options(&self) -> Options {
         let master_key = MasterKey::parse(&self.master_key.as_str().into()).unwrap();
-        Options { database: self.database(), master_key, auto_migrate: true }
+        Options { database: self.database(), master_key, auto_migrate: true, retention: Retention::default() }
     }
 
     async fn open(&self) -> Bench {
@@ -116,6 +116,7 @@ fn entry() -> Entry {
         comment: "a comment".to_owned(),
         validate_only: false,
         request: None,
+        rollback_of: None,
     }
 }
 

@@ -8,13 +8,18 @@ use std::{
 
 use signalbox_routing::{Kind, ResourceName};
 use sqlx::{Connection as _, SqliteConnection};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout_at,
+};
 
 use super::{
-    Command, Edit, EditFn, Entry, Error, Written, commit,
+    AnswerFn, Command, Edit, EditFn, Entry, Error, Once, Written, commit,
     draft::Draft,
     held::Held,
-    prospect::{self, Moment},
+    once::Call,
+    prospect::{self, Moment, Prospect},
+    retention::Tidying,
 };
 use crate::{
     seal::DataKey,
@@ -29,19 +34,24 @@ pub struct Writer {
     pub(super) key: DataKey,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) published: watch::Sender<Arc<State>>,
+    pub(super) tidying: Tidying,
 }
 
 impl Writer {
-    /// Writes until every [`Ledger`](super::Ledger) is gone, then closes the database.
+    /// Writes until every [`Ledger`](super::Ledger) is gone, then closes the database. Between writes it forgets what is past its time.
     pub async fn run(mut self) {
-        while let Some(command) = self.commands.recv().await {
-            match command {
-                Command::Write { entry, edit, reply } => {
-                    let written = self.write(&entry, edit).await;
+        loop {
+            let current = self.published.borrow().position.revision;
+            self.tidying.step(&mut self.store, current).await;
+            match timeout_at(self.tidying.due(), self.commands.recv()).await {
+                Ok(Some(Command::Write { entry, edit, answer, reply })) => {
+                    let done = self.write(&entry, edit, answer).await;
                     // Whoever asked may have gone; what was written stands.
-                    let _ = reply.send(written);
+                    let _ = reply.send(done);
                 }
-                Command::Maintain(maintenance) => maintenance.run(&mut self.store).await,
+                Ok(Some(Command::Maintain(maintenance))) => maintenance.run(&mut self.store).await,
+                Ok(None) => break,
+                Err(_) => {}
             }
         }
         if let Err(error) = self.store.close().await {
@@ -49,42 +59,69 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, entry: &Entry, edit: EditFn) -> Result<Written, Error> {
+    async fn write(&mut self, entry: &Entry, edit: EditFn, answer: AnswerFn) -> Result<Once, Error> {
         let base = Arc::clone(&self.published.borrow());
-        let written = self.transact(&base, entry, edit).await;
-        match &written {
-            Ok(written) if written.committed => drop(self.published.send_replace(Arc::clone(&written.state))),
+        let done = self.transact(&base, entry, edit, answer).await;
+        match &done {
+            Ok(Once::Done(written, _)) if written.committed => {
+                drop(self.published.send_replace(Arc::clone(&written.state)));
+            }
             Err(Error::Storage(_)) => self.store.give_up_writer(),
             _ => {}
         }
-        written
+        done
     }
 
     /// One transaction; dropped before its commit, it never was.
-    async fn transact(&mut self, base: &Arc<State>, entry: &Entry, edit: EditFn) -> Result<Written, Error> {
+    async fn transact(
+        &mut self,
+        base: &Arc<State>,
+        entry: &Entry,
+        edit: EditFn,
+        answer: AnswerFn,
+    ) -> Result<Once, Error> {
         let connection = self.store.writer().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(store::Error::from)?;
         require_unmoved(&mut transaction, base).await?;
+        let moment = Moment { revision: base.position.revision.next(), now: now() };
+        let once = Call::of(entry, moment.now);
+        if let Some(call) = &once
+            && let Some(answer) = call.answered(&mut transaction, &self.key).await?
+        {
+            transaction.rollback().await.map_err(store::Error::from)?;
+            return Ok(Once::Repeated(answer));
+        }
         let edits = edit(base)?;
         let held = held(&mut transaction, &self.key, base, &edits).await?;
         let draft = Draft::new(base, &held, edits)?;
-        let moment = Moment { revision: base.position.revision.next(), now: now() };
-        let Some(prospect) = prospect::judge(base, &held, draft, moment)? else {
-            transaction.rollback().await.map_err(store::Error::from)?;
-            let (before, state, revision) = (Arc::clone(base), Arc::clone(base), base.position.revision);
-            return Ok(Written { before, state, revision, changes: Vec::new(), committed: false });
-        };
-        commit::write(&mut transaction, &self.key, entry, &prospect).await?;
-        let committed = !entry.validate_only;
-        if committed {
+        let prospect = prospect::judge(base, &held, draft, moment)?;
+        if let Some(prospect) = &prospect {
+            commit::write(&mut transaction, &self.key, entry, prospect).await?;
+        }
+        let written = written(base, prospect, entry);
+        let answer = answer(&written);
+        if let Some(call) = &once {
+            call.keep(&mut transaction, &self.key, &answer).await?;
+        }
+        if written.committed || once.is_some() {
             transaction.commit().await.map_err(store::Error::from)?;
         } else {
             transaction.rollback().await.map_err(store::Error::from)?;
         }
-        let revision = if committed { moment.revision } else { base.position.revision };
-        let changes = prospect.steps.into_iter().map(|step| step.difference).collect();
-        Ok(Written { before: Arc::clone(base), state: Arc::new(prospect.state), revision, changes, committed })
+        Ok(Once::Done(written, answer))
     }
+}
+
+/// What the write has come to, once its transaction has.
+fn written(base: &Arc<State>, prospect: Option<Prospect>, entry: &Entry) -> Written {
+    let (before, current) = (Arc::clone(base), base.position.revision);
+    let Some(Prospect { state, steps }) = prospect else {
+        return Written { state: Arc::clone(base), before, revision: current, changes: Vec::new(), committed: false };
+    };
+    let committed = !entry.validate_only;
+    let revision = if committed { state.position.revision } else { current };
+    let changes = steps.into_iter().map(|step| step.difference).collect();
+    Written { before, state: Arc::new(state), revision, changes, committed }
 }
 
 /// The current moment, as exactly as it is stored.
@@ -122,12 +159,20 @@ async fn held(
         }
         held.insert(name, secrets);
     }
+    for edit in edits {
+        let Edit::Restore(message, at) = edit else { continue };
+        let name = message.name()?;
+        let held = held.entry(name.clone()).or_default();
+        for row in secrets::of_past(connection, name.as_str(), at.get()).await? {
+            held.restore(key, row)?;
+        }
+    }
     Ok(held)
 }
 
 fn touched(edits: &[Edit]) -> Result<BTreeSet<ResourceName>, Error> {
     let name = |edit: &Edit| match edit {
-        Edit::Put(message) => message.name(),
+        Edit::Put(message) | Edit::Restore(message, _) => message.name(),
         Edit::Delete(name) => Ok(name.clone()),
     };
     Ok(edits.iter().map(name).collect::<Result<_, _>>()?)

@@ -52,6 +52,18 @@ pub(crate) fn from_micros(micros: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(micros.unsigned_abs())
 }
 
+macro_rules! taking {
+    ($table:literal, $which:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE ",
+            $which,
+            " RETURNING ? AS name, spec, revision, create_time_us, update_time_us"
+        )
+    };
+}
+
 /// Every resource there is.
 pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Row>, Error> {
     Ok(sqlx::query_as(
@@ -67,19 +79,23 @@ pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Row>, E
     .await?)
 }
 
-/// Removes the row of a resource.
-pub(crate) async fn delete(connection: &mut SqliteConnection, name: &ResourceName) -> Result<(), Error> {
+/// Removes the row of a resource, and hands it back; `None` where there was none.
+pub(crate) async fn take(connection: &mut SqliteConnection, name: &ResourceName) -> Result<Option<Row>, Error> {
     let statement = match name.kind() {
-        Kind::Settings => sqlx::query("DELETE FROM settings"),
-        Kind::Provider => sqlx::query("DELETE FROM providers WHERE id = ?").bind(name.id()),
-        Kind::Credential => {
-            let provider = name.parent().map(|provider| provider.id().to_owned());
-            sqlx::query("DELETE FROM credentials WHERE provider = ? AND id = ?").bind(provider).bind(name.id())
-        }
-        Kind::ClientKey => sqlx::query("DELETE FROM client_keys WHERE id = ?").bind(name.id()),
-        Kind::Redirect => sqlx::query("DELETE FROM redirects WHERE id = ?").bind(name.id()),
-        Kind::Route => sqlx::query("DELETE FROM routes WHERE id = ?").bind(name.id()),
+        Kind::Settings => sqlx::query_as(
+            "DELETE FROM settings RETURNING ? AS name, spec, revision, 0 AS create_time_us, update_time_us",
+        ),
+        Kind::Provider => sqlx::query_as(taking!("providers", "id = ?")),
+        Kind::Credential => sqlx::query_as(taking!("credentials", "provider = ? AND id = ?")),
+        Kind::ClientKey => sqlx::query_as(taking!("client_keys", "id = ?")),
+        Kind::Redirect => sqlx::query_as(taking!("redirects", "id = ?")),
+        Kind::Route => sqlx::query_as(taking!("routes", "id = ?")),
     };
-    statement.execute(connection).await?;
-    Ok(())
+    let parent = name.parent();
+    let statement = match (name.kind(), &parent) {
+        (Kind::Settings, _) => statement,
+        (_, Some(parent)) => statement.bind(parent.id()).bind(name.id()),
+        (_, None) => statement.bind(name.id()),
+    };
+    Ok(statement.bind(name.as_str()).fetch_optional(connection).await?)
 }

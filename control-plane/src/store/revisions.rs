@@ -34,6 +34,12 @@ pub(crate) struct Record<'a> {
     pub(crate) source_ip: Option<&'a str>,
     /// By which call.
     pub(crate) method: &'a str,
+    /// The caller's id of that call.
+    pub(crate) request_id: Option<&'a str>,
+    /// The revision whose content it brings back.
+    pub(crate) rollback_of: Option<u64>,
+    /// How many resources it touches.
+    pub(crate) change_count: usize,
     /// For people.
     pub(crate) comment: &'a str,
 }
@@ -41,7 +47,64 @@ pub(crate) struct Record<'a> {
 impl<'a> Record<'a> {
     /// What a control plane says of what it does by itself, or at its operator's console.
     pub(crate) const fn own(method: &'a str, comment: &'a str) -> Self {
-        Self { actor: "signalbox", source_ip: None, method, comment }
+        Self {
+            actor: "signalbox",
+            source_ip: None,
+            method,
+            request_id: None,
+            rollback_of: None,
+            change_count: 0,
+            comment,
+        }
+    }
+}
+
+/// A revision as it is stored.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct Row {
+    revision: i64,
+    /// The history that it belongs to.
+    pub(crate) epoch: String,
+    digest: Vec<u8>,
+    commit_time_us: i64,
+    /// Who made it.
+    pub(crate) actor: String,
+    /// Where from.
+    pub(crate) source_ip: Option<String>,
+    /// By which call.
+    pub(crate) method: String,
+    /// The caller's id of that call.
+    pub(crate) request_id: Option<String>,
+    rollback_of: Option<i64>,
+    change_count: i64,
+    /// For people.
+    pub(crate) comment: String,
+}
+
+impl Row {
+    /// Its number.
+    pub(crate) const fn revision(&self) -> u64 {
+        self.revision.cast_unsigned()
+    }
+
+    /// Over what data planes hold at it.
+    pub(crate) fn digest(&self) -> Result<[u8; 32], Error> {
+        digest(&self.digest)
+    }
+
+    /// When it was committed.
+    pub(crate) fn commit_time(&self) -> SystemTime {
+        from_micros(self.commit_time_us)
+    }
+
+    /// The revision whose content it brought back.
+    pub(crate) fn rollback_of(&self) -> Option<u64> {
+        self.rollback_of.map(i64::cast_unsigned)
+    }
+
+    /// How many resources it touched.
+    pub(crate) fn change_count(&self) -> u32 {
+        u32::try_from(self.change_count).unwrap_or(u32::MAX)
     }
 }
 
@@ -95,10 +158,11 @@ pub(crate) async fn head(connection: &mut SqliteConnection) -> Result<Option<Hea
 /// Moves history on by one revision.
 pub(crate) async fn advance(connection: &mut SqliteConnection, to: &Head, record: &Record<'_>) -> Result<(), Error> {
     let Head { epoch, revision, digest, content, commit_time } = to;
-    let Record { actor, source_ip, method, comment } = record;
+    let Record { actor, source_ip, method, request_id, rollback_of, change_count, comment } = record;
     sqlx::query(
-        "INSERT INTO revisions (revision, epoch, digest, commit_time_us, actor, source_ip, method, comment)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO revisions (revision, epoch, digest, commit_time_us, actor, source_ip, method, request_id,
+             rollback_of, change_count, comment)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(revision.cast_signed())
     .bind(epoch)
@@ -107,6 +171,9 @@ pub(crate) async fn advance(connection: &mut SqliteConnection, to: &Head, record
     .bind(actor)
     .bind(source_ip)
     .bind(method)
+    .bind(request_id)
+    .bind(rollback_of.map(u64::cast_signed))
+    .bind(i64::try_from(*change_count).unwrap_or(i64::MAX))
     .bind(comment)
     .execute(&mut *connection)
     .await?;
@@ -145,20 +212,41 @@ pub(crate) async fn keep_content(connection: &mut SqliteConnection, content: [u8
     Ok(())
 }
 
-/// Keeps what a revision made of a resource; `None` = it removed it.
-pub(crate) async fn keep_change(
+/// A revision that is kept.
+pub(crate) async fn get(connection: &mut SqliteConnection, revision: u64) -> Result<Option<Row>, Error> {
+    Ok(sqlx::query_as("SELECT * FROM revisions WHERE revision = ? AND forgotten = 0")
+        .bind(revision.cast_signed())
+        .fetch_optional(connection)
+        .await?)
+}
+
+/// The revisions that are kept before that one, latest first; of those, if a resource is named, the ones that touched it.
+pub(crate) async fn before(
     connection: &mut SqliteConnection,
     revision: u64,
-    name: &str,
-    spec: Option<&str>,
-) -> Result<(), Error> {
-    sqlx::query("INSERT INTO changes (revision, name, spec) VALUES (?, ?, ?)")
-        .bind(revision.cast_signed())
-        .bind(name)
-        .bind(spec)
-        .execute(connection)
+    resource: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Row>, Error> {
+    Ok(sqlx::query_as(
+        "SELECT * FROM revisions WHERE revision < ?1 AND forgotten = 0
+             AND (?2 IS NULL OR EXISTS (
+                 SELECT 1 FROM changes WHERE changes.name = ?2 AND changes.revision = revisions.revision
+             ))
+         ORDER BY revision DESC LIMIT ?3",
+    )
+    .bind(i64::try_from(revision).unwrap_or(i64::MAX))
+    .bind(resource)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?)
+}
+
+/// The earliest revision that is kept.
+pub(crate) async fn oldest(connection: &mut SqliteConnection) -> Result<Option<u64>, Error> {
+    let oldest: Option<i64> = sqlx::query_scalar("SELECT min(revision) FROM revisions WHERE forgotten = 0")
+        .fetch_one(connection)
         .await?;
-    Ok(())
+    Ok(oldest.map(i64::cast_unsigned))
 }
 
 /// What the latest revisions of an epoch touched, oldest first.
@@ -169,7 +257,7 @@ pub(crate) async fn recent(
 ) -> Result<Vec<Touched>, Error> {
     Ok(sqlx::query_as(
         "SELECT recent.revision, recent.digest, changes.name
-         FROM (SELECT revision, digest FROM revisions WHERE epoch = ? ORDER BY revision DESC LIMIT ?) AS recent
+         FROM (SELECT revision, digest FROM revisions WHERE epoch = ? AND forgotten = 0 ORDER BY revision DESC LIMIT ?) AS recent
          LEFT JOIN changes USING (revision)
          ORDER BY recent.revision",
     )

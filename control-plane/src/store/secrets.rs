@@ -70,25 +70,87 @@ pub(crate) async fn of(connection: &mut SqliteConnection, resource: &str) -> Res
         .await?)
 }
 
-/// Keeps a secret in place of the one that was there.
-pub(crate) async fn put(connection: &mut SqliteConnection, place: Place<'_>, sealed: &[u8]) -> Result<(), Error> {
-    sqlx::query("INSERT OR REPLACE INTO secrets (resource, field, version, data_key, sealed) VALUES (?, ?, ?, ?, ?)")
-        .bind(place.resource)
-        .bind(place.field)
-        .bind(place.version.cast_signed())
-        .bind(DATA_KEY)
-        .bind(sealed)
-        .execute(connection)
-        .await?;
+/// The secrets of a resource that were in force at a revision.
+pub(crate) async fn of_past(connection: &mut SqliteConnection, resource: &str, at: u64) -> Result<Vec<Row>, Error> {
+    // What has no revision was set before that was kept, and so before every revision of which more is known.
+    Ok(sqlx::query_as(
+        "SELECT resource, field, version, sealed FROM secrets WHERE resource = ?1 AND coalesce(revision, 0) <= ?2
+         UNION ALL
+         SELECT resource, field, version, sealed FROM past_secrets
+         WHERE resource = ?1 AND coalesce(revision, 0) <= ?2 AND until > ?2",
+    )
+    .bind(resource)
+    .bind(at.cast_signed())
+    .fetch_all(connection)
+    .await?)
+}
+
+/// The resource and field of every secret that was in force at a revision and no longer is.
+pub(crate) async fn replaced_since(
+    connection: &mut SqliteConnection,
+    at: u64,
+) -> Result<Vec<(String, String)>, Error> {
+    Ok(sqlx::query_as(
+        "SELECT DISTINCT resource, field FROM past_secrets WHERE coalesce(revision, 0) <= ?1 AND until > ?1
+         ORDER BY resource, field",
+    )
+    .bind(at.cast_signed())
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Keeps a secret, set by that revision, in place of the one that was there.
+pub(crate) async fn put(
+    connection: &mut SqliteConnection,
+    place: Place<'_>,
+    sealed: &[u8],
+    revision: u64,
+) -> Result<(), Error> {
+    retire(connection, place.resource, place.field, revision).await?;
+    sqlx::query(
+        "INSERT OR REPLACE INTO secrets (resource, field, version, data_key, sealed, revision) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(place.resource)
+    .bind(place.field)
+    .bind(place.version.cast_signed())
+    .bind(DATA_KEY)
+    .bind(sealed)
+    .bind(revision.cast_signed())
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
-/// Removes a secret.
-pub(crate) async fn delete(connection: &mut SqliteConnection, resource: &str, field: &str) -> Result<(), Error> {
+/// Takes a secret out of use; it is kept as long as the revisions that it was in force at.
+pub(crate) async fn delete(
+    connection: &mut SqliteConnection,
+    resource: &str,
+    field: &str,
+    revision: u64,
+) -> Result<(), Error> {
+    retire(connection, resource, field, revision).await?;
     sqlx::query("DELETE FROM secrets WHERE resource = ? AND field = ?")
         .bind(resource)
         .bind(field)
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+async fn retire(
+    connection: &mut SqliteConnection,
+    resource: &str,
+    field: &str,
+    revision: u64,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO past_secrets (resource, field, until, revision, version, data_key, sealed)
+         SELECT resource, field, ?, revision, version, data_key, sealed FROM secrets WHERE resource = ? AND field = ?",
+    )
+    .bind(revision.cast_signed())
+    .bind(resource)
+    .bind(field)
+    .execute(connection)
+    .await?;
     Ok(())
 }

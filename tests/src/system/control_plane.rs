@@ -10,6 +10,7 @@ use signalbox_control_plane::{
     app::{App, BuildError, Options},
     certificate::{self, Files, Outcome},
     files::{DATABASE, DataDir, MASTER_KEY},
+    ledger::Retention,
     seal::MasterKey,
     source,
     tls::SyncTls,
@@ -128,6 +129,7 @@ impl ControlPlane {
             master_key: MasterKey::parse(&master_key).expect("the key is one"),
             source: self.source.clone(),
             auto_migrate: true,
+            retention: Retention::default(),
         }
     }
 

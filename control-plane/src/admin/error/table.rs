@@ -83,6 +83,10 @@ fn unwritten(error: ledger::Error, places: &Places) -> Answer {
         }
         ledger::Error::Storage(error) => not_stored(&error),
         ledger::Error::Unreadable { .. } | ledger::Error::Seal(_) => internal(&error),
+        ledger::Error::RequestReused { .. } => {
+            let rule = format!("{error}: repeat a call as it was, or give it an id of its own");
+            invalid(vec![Violation::new("request_id", "REQUEST_ID_REUSED", rule)])
+        }
         ledger::Error::Closed => later("SHUTTING_DOWN", error.to_string()),
     }
 }

@@ -65,7 +65,7 @@ impl Verbs {
             Some(_) => Err(Refused::AlreadyExists(name)),
             None => put(wanted, &name, None),
         };
-        let written = self.write::<R, _>(call.entry(validate_only), &name, edit).await?;
+        let written = self.write::<R, _>(call.entry(validate_only)?, &name, edit).await?;
         Ok((shown(&written.state, &name)?, written.committed))
     }
 
@@ -87,7 +87,7 @@ impl Verbs {
             None if allow_missing && wanted.etag().is_empty() => put(wanted, &name, None),
             None => Err(Refused::NotFound(name)),
         };
-        let written = self.write::<R, _>(call.entry(validate_only), &name, edit).await?;
+        let written = self.write::<R, _>(call.entry(validate_only)?, &name, edit).await?;
         shown(&written.state, &name)
     }
 
@@ -104,7 +104,7 @@ impl Verbs {
             None if allow_missing => Ok(Vec::new()),
             None => Err(Refused::NotFound(name)),
         };
-        let written = self.write::<R, _>(call.entry(validate_only), &name, edit).await?;
+        let written = self.write::<R, _>(call.entry(validate_only)?, &name, edit).await?;
         let changes = changes(&written, validate_only);
         Ok(DeleteResponse { revision: written.revision.get(), changes, findings: Vec::new(), rollout: None })
     }

@@ -76,7 +76,8 @@ async fn a_write_by_another_program_is_not_overwritten() {
     let mut intruder = place.intrude().await;
     run(
         &mut intruder,
-        "BEGIN; INSERT INTO revisions SELECT 2, epoch, digest, commit_time_us, 'x', NULL, 'x', '' FROM revisions;
+        "BEGIN; INSERT INTO revisions (revision, epoch, digest, commit_time_us, actor, method, comment)
+             SELECT 2, epoch, digest, commit_time_us, 'x', 'x', '' FROM revisions;
          UPDATE head SET revision = 2; COMMIT",
     )
     .await;

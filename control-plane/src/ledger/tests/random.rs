@@ -1,7 +1,7 @@
 //! Whatever the edits, the file tells the same story as the memory, and what was compiled write by write answers like what is
 //! compiled from nothing.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use proptest::{collection::vec, prelude::*};
 use signalbox_routing::{Caller, Change, Endpoint, Request, Runtime};
@@ -102,6 +102,7 @@ async fn replayed(connection: &mut SqliteConnection) -> BTreeMap<String, String>
 async fn tell(writes: Vec<Vec<Step>>) {
     let place = Place::new();
     let bench = place.open().await;
+    let mut states = vec![bench.ledger.state()];
     for write in writes {
         let before = bench.ledger.state();
         let outcome = bench.edit(write.iter().map(edit).collect()).await;
@@ -110,6 +111,7 @@ async fn tell(writes: Vec<Vec<Step>>) {
             Ok(written) if written.committed => {
                 assert_eq!(after.position.revision, before.position.revision.next());
                 assert_ne!(content(&after).1, content(&before).1);
+                states.push(Arc::clone(&after));
             }
             Ok(_) | Err(Error::Invalid(_) | Error::Referenced(_)) => assert_eq!(content(&after), content(&before)),
             Err(error) => panic!("{error:?}"),
@@ -117,6 +119,7 @@ async fn tell(writes: Vec<Vec<Step>>) {
         assert_eq!(after.position.digest, recomputed(&after));
         assert_eq!(answers(&after.runtime), answers(&compiled_from_nothing(&after)));
     }
+    undo(&bench.ledger, &states).await;
     let before = bench.ledger.state();
     bench.close().await;
 
@@ -124,10 +127,26 @@ async fn tell(writes: Vec<Vec<Step>>) {
     let rows = crate::store::resources::all(&mut intruder).await.unwrap();
     let stored: BTreeMap<String, String> = rows.into_iter().map(|row| (row.name, row.spec)).collect();
     assert_eq!(replayed(&mut intruder).await, stored);
-    let loaded = place.open().await.ledger.state();
+    let bench = place.open().await;
+    let loaded = bench.ledger.state();
     assert_eq!(content(&loaded), content(&before));
     assert_eq!(answers(&loaded.runtime), answers(&before.runtime));
     assert_eq!(loaded.commit_time, before.commit_time);
+    undo(&bench.ledger, &states).await;
+}
+
+/// Undoing what came later gives every state there was.
+async fn undo(ledger: &Ledger, states: &[Arc<State>]) {
+    for was in states {
+        let past = ledger.at(was.position.revision.get()).await.unwrap();
+        assert_eq!((&past.position, past.commit_time), (&was.position, was.commit_time));
+        assert_eq!(messages(&past), messages(was));
+        assert_eq!(answers(&past.runtime), answers(&was.runtime));
+    }
+}
+
+fn messages(state: &State) -> Vec<Message> {
+    state.resources().map(|stored| stored.message()).collect()
 }
 
 proptest! {
