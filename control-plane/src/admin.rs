@@ -1,4 +1,4 @@
-//! The admin API, `signalbox.admin.v1` over gRPC: what operators can ask for and change. It decides nothing about configurations
+//! The admin API, `signalbox.admin.v1` over gRPC and HTTP/JSON: what operators can ask for and change. It decides nothing about configurations
 //! itself: the ledger does.
 
 use signalbox_proto::admin::v1::{
@@ -26,6 +26,8 @@ mod client_key;
 mod credential;
 mod error;
 mod filter;
+mod foreign;
+mod http;
 mod mask;
 mod page;
 mod provider;
@@ -39,9 +41,11 @@ mod verbs;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::http::Front;
 pub use apply::InvalidDocument;
 pub(crate) use apply::Whole;
 pub(crate) use auth::Auth;
+pub(crate) use foreign::Informed;
 pub(crate) use replica::Fleet;
 use verbs::Verbs;
 

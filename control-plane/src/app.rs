@@ -15,7 +15,7 @@ use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    admin::{self, Auth, Fleet},
+    admin::{self, Auth, Fleet, Front, Informed},
     import::Import,
     ledger::{self, Ledger, OpenError, Retention},
     migrate,
@@ -250,6 +250,9 @@ impl App {
         let routes = admin::routes(ledger, fleet, health.clone());
         let servers = async {
             let admin = server()
+                .accept_http1(true)
+                .layer(Front)
+                .layer(Informed)
                 .layer(Auth::new(&admin_token))
                 .add_routes(routes)
                 .serve_with_incoming_shutdown(admin.incoming(), stop.cancelled());

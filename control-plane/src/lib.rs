@@ -15,6 +15,7 @@ pub mod key;
 pub mod ledger;
 pub mod message;
 pub mod migrate;
+mod proto_json;
 pub mod replicas;
 pub mod seal;
 mod secrets;

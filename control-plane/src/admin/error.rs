@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, iter};
 use signalbox_routing::{Finding, ResourceName};
 use tokio::task::JoinError;
 
-use super::{filter, mask, page};
+use super::{filter, foreign::Foreign, http, mask, page};
 use crate::{bearer::Denied, ledger};
 
 mod table;
 
-pub(crate) use table::resource_type;
+pub(crate) use table::{code_name, http_status, resource_type};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,12 @@ pub(crate) enum Error {
         /// Where the resources were in the request.
         places: Places,
     },
+    /// The request over HTTP is no call.
+    #[error(transparent)]
+    Http(#[from] http::Refused),
+    /// A library refused it.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
 }
 
 /// A field of the request that breaks a rule.

@@ -32,8 +32,10 @@ use crate::{
 mod applying;
 mod changing;
 mod door;
+mod foreign;
 mod hostile;
 mod listing;
+mod over_http;
 mod secrets;
 mod serving;
 

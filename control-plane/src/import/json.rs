@@ -1,7 +1,5 @@
 //! Reads JSON into what a format is made of: it says where a fault is, and which keys nobody knows. It never repeats a value.
 
-use std::fmt::Display;
-
 use prost_reflect::DynamicMessage;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer};
 use serde_json::{Map, Value, error::Category};
@@ -9,6 +7,7 @@ use serde_path_to_error::{Path, Track};
 use signalbox_proto::DESCRIPTORS;
 
 use super::{Error, Format, draft::Draft};
+use crate::proto_json::problem;
 
 /// The message that a configuration in this gateway's own words is.
 const CONFIG: &str = "signalbox.admin.v1.Config";
@@ -82,23 +81,5 @@ fn fault(error: &serde_json::Error, path: &Path) -> Error {
         Category::Syntax | Category::Eof | Category::Io => Error::Syntax { line, column, problem },
         Category::Data if path.iter().len() == 0 && line > 0 => Error::Syntax { line, column, problem },
         Category::Data => Error::Key { key: path.to_string(), line: (line > 0).then_some(line), rule: problem.into() },
-    }
-}
-
-/// What the parser says, without where, and without what it found.
-fn problem(error: &impl Display) -> String {
-    let text = error.to_string();
-    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(problem, _)| problem);
-    let quotes_keys_only = ["missing field", "duplicate field", "unrecognized field", "unknown field"];
-    if quotes_keys_only.iter().any(|known| text.starts_with(known)) {
-        return text.to_owned();
-    }
-    match text.rsplit_once("expected ") {
-        Some((found, expected)) if !found.is_empty() && found.trim_end().ends_with(',') => {
-            format!("must be {expected}")
-        }
-        Some(("", _)) => text.to_owned(),
-        _ if text.contains(['"', '`']) => "cannot be used here".to_owned(),
-        _ => text.to_owned(),
     }
 }

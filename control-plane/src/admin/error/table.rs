@@ -14,6 +14,12 @@ use crate::{
     store,
 };
 
+mod foreign;
+mod over_http;
+
+pub(crate) use foreign::code_name;
+pub(crate) use over_http::http_status;
+
 /// Who says so, in every ErrorInfo.
 const DOMAIN: &str = "signalbox.dev";
 
@@ -67,6 +73,8 @@ fn answer(error: Error) -> Answer {
         Error::Stopping => later("SHUTTING_DOWN", error.to_string()),
         Error::Task(error) => internal(&error),
         Error::Write { source, places } => unwritten(source, &places),
+        Error::Http(refused) => over_http::answer(refused),
+        Error::Foreign(foreign) => foreign::answer(foreign),
     }
 }
 
