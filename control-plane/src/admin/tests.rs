@@ -32,10 +32,12 @@ use crate::{
 mod applying;
 mod changing;
 mod door;
+mod fleet;
 mod foreign;
 mod hostile;
 mod listing;
 mod over_http;
+mod replica;
 mod secrets;
 mod serving;
 

@@ -1,8 +1,14 @@
 //! Who is remembered, and for how long.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use signalbox_proto::admin::v1::replica::State;
+use signalbox_proto::{
+    admin::v1::replica::State,
+    sync::v1::{self as sync, ack::Outcome},
+};
 use signalbox_routing::{Digest, Position, Revision};
 
 use super::{Crowded, Joining, Membership, Replicas};
@@ -68,4 +74,39 @@ fn the_end_of_an_old_stream_is_not_the_end_of_its_successor() {
     assert_ne!(replicas.get("a", &head()).unwrap().state(), State::Disconnected);
     drop(new);
     assert_eq!(replicas.get("a", &head()).unwrap().state(), State::Disconnected);
+}
+
+#[test]
+fn a_revisions_rollout_is_counted_and_timed() {
+    let replicas = Replicas::default();
+    let head = position(3);
+    let joined = |id: &str| replicas.join(Joining { current: 1, ..joining(id) }).unwrap();
+    let (early, late, broken, behind) = (joined("early"), joined("late"), joined("broken"), joined("behind"));
+    drop(joined("gone"));
+    early.acknowledged(ack(2, Outcome::Applied), &position(2));
+    let commit_time = SystemTime::now() - Duration::from_secs(60);
+    late.acknowledged(ack(3, Outcome::AppliedPartially), &position(3));
+    broken.acknowledged(ack(1, Outcome::Rejected), &position(2));
+    behind.acknowledged(ack(1, Outcome::Applied), &position(1));
+
+    let rollout = replicas.rollout(2, commit_time, &head);
+    assert_eq!((rollout.targets, rollout.disconnected), (4, 1));
+    assert_eq!((rollout.applied, rollout.partial, rollout.rejected, rollout.pending), (1, 1, 1, 1));
+    assert!((60..=120).contains(&rollout.slowest.unwrap().seconds));
+    assert_eq!(replicas.rollout(1, commit_time, &head).slowest, None, "they came while it was current");
+    assert_eq!(replicas.rollout(4, commit_time, &head).slowest, None, "nobody serves it");
+}
+
+fn position(revision: u64) -> Position {
+    Position { revision: Revision::new(revision).unwrap(), ..head() }
+}
+
+fn ack(held: u64, outcome: Outcome) -> sync::Ack {
+    let rejections = match outcome {
+        Outcome::AppliedPartially => vec![sync::Rejection::default()],
+        _ => Vec::new(),
+    };
+    let held = Some(position(held).to_wire());
+    let serving_revision = held.as_ref().map_or(0, |held| held.revision);
+    sync::Ack { outcome: outcome.into(), held, serving_revision, rejections, ..sync::Ack::default() }
 }
