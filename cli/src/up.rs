@@ -215,6 +215,8 @@ async fn control_plane(options: &Options, dir: &DataDir, secrets: &Secrets) -> R
         source: options.source.clone(),
         auto_migrate: true,
         retention: options.retention,
+        max_database_bytes: None,
+        backups: None,
     };
     Ok(control_plane::App::build(options).await?)
 }

@@ -1,7 +1,12 @@
 //! The control plane as a running thing: binds both ports, opens the store, serves, and stops in bounded time. What is served is the
 //! business of the rooms that it puts together.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, TryFutureExt as _};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -16,8 +21,11 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     admin::{self, Auth, Fleet, Front, Informed},
+    backup::{self, Schedule},
+    fence::Fence,
+    high_water,
     import::Import,
-    ledger::{self, Ledger, OpenError, Retention},
+    ledger::{self, Ledger, OpenError, Retention, Writer},
     migrate,
     replicas::Replicas,
     seal::{self, MasterKey},
@@ -61,6 +69,10 @@ pub struct Options {
     pub auto_migrate: bool,
     /// How much of the past is kept.
     pub retention: Retention,
+    /// Most that the database may grow to, in bytes; `None` = as far as the disk goes.
+    pub max_database_bytes: Option<u64>,
+    /// How often copies of the database are made; `None` = never by themselves.
+    pub backups: Option<Schedule>,
 }
 
 /// Why a control plane cannot be made.
@@ -156,6 +168,7 @@ pub struct App {
     ledger: Ledger,
     writing: JoinHandle<()>,
     source: Option<Source>,
+    backups: Option<(Schedule, PathBuf)>,
 }
 
 #[derive(Debug)]
@@ -181,6 +194,8 @@ impl App {
             source,
             auto_migrate,
             retention,
+            max_database_bytes: max_bytes,
+            backups,
         } = options;
         require_token(&admin_token, "the admin token", "--admin-token-file")?;
         require_token(&join_token, "the join token", "--join-token-file")?;
@@ -196,13 +211,15 @@ impl App {
         let admin = bind(admin_listen, "--admin-listen").await?;
         let sync = bind(sync_listen, "--sync-listen").await?;
         let auto_migrate = auto_migrate || !database.exists();
-        let (ledger, writer) = Ledger::open(ledger::Options { database, master_key, auto_migrate, retention }).await?;
+        let kept = ledger::Options { database: database.clone(), master_key, auto_migrate, retention, max_bytes };
+        let (ledger, writer) = Ledger::open(kept).await?;
         // It ends with the last handle on the ledger.
-        let writing = tokio::spawn(writer.run());
+        let writing = tokio::spawn(write(writer, high_water(&ledger, &database)));
         if let Some(source) = &mut source {
             source.begin(&ledger).await?;
         }
-        Ok(Self { admin, sync, sync_server, admin_token, join_token, ledger, writing, source })
+        let backups = backups.map(|schedule| (schedule, database));
+        Ok(Self { admin, sync, sync_server, admin_token, join_token, ledger, writing, source, backups })
     }
 
     /// Where operators connect.
@@ -234,7 +251,7 @@ impl App {
     /// # Errors
     /// [`RunError`] where it cannot go on.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let Self { admin, sync, mut sync_server, admin_token, join_token, ledger, mut writing, source } = self;
+        let Self { admin, sync, mut sync_server, admin_token, join_token, ledger, mut writing, source, backups } = self;
         // Whatever ends this function ends the streams too, and with them the last handles on the ledger.
         let stop = stop.child_token();
         let _stopped = stop.clone().drop_guard();
@@ -243,9 +260,10 @@ impl App {
         let in_use = ledger.clone();
         let replicas = Replicas::default();
         let reloads = source.as_ref().map(Source::reloads).unwrap_or_default();
-        let followed = Followed { head: ledger.subscribe(), reloads };
+        let followed = Followed { head: ledger.subscribe(), reloads, fence: ledger.fence().cloned() };
         let watch = ConfigSync::new(followed, &join_token, replicas.clone(), stop.clone());
         let following = Box::pin(follow(source, ledger.clone(), stop.clone()));
+        let copying = Box::pin(back_up(backups, ledger.clone(), stop.clone()));
         let fleet = Fleet::new(ledger.clone(), replicas, stop.clone());
         let routes = admin::routes(ledger, fleet, health.clone());
         let servers = async {
@@ -260,7 +278,12 @@ impl App {
                 .add_service(watch.service())
                 .serve_with_incoming_shutdown(sync.incoming(), stop.cancelled());
             let lost = |port| move |source| RunError::Port { port, source };
-            tokio::try_join!(admin.map_err(lost("admin")), sync.map_err(lost("sync")), following.map(Ok))?;
+            tokio::try_join!(
+                admin.map_err(lost("admin")),
+                sync.map_err(lost("sync")),
+                following.map(Ok),
+                copying.map(Ok)
+            )?;
             watch.ended().await;
             Ok(())
         };
@@ -287,6 +310,27 @@ impl App {
 async fn follow(source: Option<Source>, ledger: Ledger, stop: CancellationToken) {
     if let Some(source) = source {
         source.run(ledger, stop).await;
+    }
+}
+
+/// Makes copies of the database, if anybody wants them.
+async fn back_up(backups: Option<(Schedule, PathBuf)>, ledger: Ledger, stop: CancellationToken) {
+    if let Some((schedule, database)) = backups {
+        backup::keep(schedule, database, ledger, stop).await;
+    }
+}
+
+/// What keeps how far history is published; nothing where the file is known to be an older one.
+fn high_water(ledger: &Ledger, database: &Path) -> Option<impl Future<Output = ()> + use<>> {
+    let is_fork = ledger.fence().is_some_and(|fence| matches!(**fence, Fence::Forked { .. }));
+    (!is_fork).then(|| high_water::follow(database.to_owned(), ledger.subscribe()))
+}
+
+/// Writes until nobody can ask for it any more, and keeps how far that went.
+async fn write(writer: Writer, keeping: Option<impl Future<Output = ()>>) {
+    match keeping {
+        Some(keeping) => drop(tokio::join!(writer.run(), keeping)),
+        None => writer.run().await,
     }
 }
 

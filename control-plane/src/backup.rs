@@ -94,7 +94,9 @@ pub(crate) async fn keep(schedule: Schedule, database: PathBuf, ledger: Ledger, 
         }
         match scheduled(schedule, &database, position.revision.get()).await {
             Ok(copy) => {
-                tracing::info!(copy = %copy.path.display(), revision = copy.revision, "database copied");
+                if let Some(copy) = copy {
+                    tracing::info!(copy = %copy.path.display(), revision = copy.revision, "database copied");
+                }
                 last = Some(position);
             }
             Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the database was not copied"),
@@ -102,8 +104,13 @@ pub(crate) async fn keep(schedule: Schedule, database: PathBuf, ledger: Ledger, 
     }
 }
 
-async fn scheduled(schedule: Schedule, database: &Path, revision: u64) -> Result<Copy, Error> {
-    Shelf::open(database, "revision", schedule.keep)?.add(database, revision).await
+/// `None` = there is one of this revision already, from before a restart.
+async fn scheduled(schedule: Schedule, database: &Path, revision: u64) -> Result<Option<Copy>, Error> {
+    let shelf = Shelf::open(database, "revision", schedule.keep)?;
+    if shelf.names()?.iter().any(|name| name.starts_with(&format!("{}{revision}-", shelf.prefix))) {
+        return Ok(None);
+    }
+    shelf.add(database, revision).await.map(Some)
 }
 
 /// Copies of one kind, of which the newest are kept.
@@ -127,14 +134,19 @@ impl Shelf {
         Ok(copy)
     }
 
-    fn thin_out(&self) -> Result<(), Error> {
+    fn names(&self) -> Result<Vec<String>, Error> {
         let path = self.folder.join("");
-        let failed = |source| Error::Folder { path: path.clone(), source };
-        let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(failed)?;
+        let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = entries.map_err(|source| Error::Folder { path, source })?;
         let names = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok());
-        let mut ours: Vec<String> = names.filter(|name| name.starts_with(&self.prefix)).collect();
+        Ok(names.filter(|name| name.starts_with(&self.prefix)).collect())
+    }
+
+    fn thin_out(&self) -> Result<(), Error> {
+        let mut ours = self.names()?;
         ours.sort_unstable_by(|one, other| made(other).cmp(made(one)));
-        ours.iter().skip(self.keep).try_for_each(|name| fs::remove_file(self.folder.join(name))).map_err(failed)
+        let removed = ours.iter().skip(self.keep).try_for_each(|name| fs::remove_file(self.folder.join(name)));
+        removed.map_err(|source| Error::Folder { path: self.folder.join(""), source })
     }
 }
 

@@ -21,6 +21,10 @@ use signalbox_control_plane::{
 };
 use signalbox_logs::Logs;
 
+pub(crate) mod storage;
+
+use storage::{AdoptHistory, Backup, Restore, RotateMasterKey, Upkeep};
+
 /// Signalbox's control plane: keeps the configuration, takes changes over gRPC, and pushes each revision to the data planes.
 #[derive(Debug, Parser)]
 #[command(name = "signalbox-control-plane", version)]
@@ -37,6 +41,14 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Bring the database to this build's schema
     Migrate(Migrate),
+    /// Copy the database to a file, verified, whether or not a control plane is running
+    Backup(Backup),
+    /// Put a backup in the database's place, while no control plane is running
+    Restore(Restore),
+    /// Have data planes take a restored history whatever they hold, while no control plane is running
+    AdoptHistory(AdoptHistory),
+    /// Have the database open under another master key, while no control plane is running
+    RotateMasterKey(RotateMasterKey),
     /// Make a certificate for the sync port, and the authority that data planes trust
     Certificate(Certificate),
     /// Ask a control plane whether it serves: exit with 0 if it does, 1 if not
@@ -86,6 +98,8 @@ pub(crate) struct Serve {
     /// Run pending migrations of an existing database; a new one is always made
     #[arg(long, env = "SIGNALBOX_AUTO_MIGRATE")]
     auto_migrate: bool,
+    #[command(flatten)]
+    upkeep: Upkeep,
 }
 
 #[derive(Debug, Args)]
@@ -224,8 +238,33 @@ impl Serve {
             source: self.source.options(),
             auto_migrate: self.auto_migrate,
             retention: self.retention.options(),
+            max_database_bytes: self.upkeep.max_database_bytes,
+            backups: self.upkeep.schedule(),
         };
         Ok(Prepared { options, admin_token_in })
+    }
+}
+
+/// The master key of a database that is there, and where it comes from. None is made.
+///
+/// # Errors
+/// [`Error`] says which variable or file is wrong.
+pub(crate) fn master_key(
+    place: &Place,
+    file: Option<PathBuf>,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<(MasterKey, String), Error> {
+    let secret = Secret { variable: "SIGNALBOX_MASTER_KEY", flag: "--master-key-file", file };
+    let (text, from) = match secret.find(&env)? {
+        Found::Here(text, from) => (text, from),
+        Found::Nowhere => {
+            let file = place.data_dir.join(MASTER_KEY);
+            (files::read_secret(&file)?, path(&file))
+        }
+    };
+    match MasterKey::parse(&text) {
+        Ok(key) => Ok((key, from)),
+        Err(source) => Err(Error::MasterKey { from, source }),
     }
 }
 

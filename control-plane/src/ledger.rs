@@ -11,7 +11,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use crate::{history::Since, message::Message, seal::MasterKey, state::State, store};
+use crate::{fence::Fence, history::Since, message::Message, seal::MasterKey, state::State, store};
 
 mod commit;
 mod draft;
@@ -52,6 +52,8 @@ pub struct Options {
     pub auto_migrate: bool,
     /// How much of the past is kept.
     pub retention: Retention,
+    /// Most that the file may grow to, its write-ahead log aside; `None` = as far as the disk goes.
+    pub max_bytes: Option<u64>,
 }
 
 /// A handle on the configuration: read its present, follow it, change it. Cheap to clone.
@@ -60,6 +62,7 @@ pub struct Ledger {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<Arc<State>>,
     past: past::Reader,
+    fence: Option<Arc<Fence>>,
     readers: SqlitePool,
 }
 
@@ -209,6 +212,12 @@ impl Ledger {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<State>> {
         self.state.clone()
+    }
+
+    /// Why data planes that hold something later are not sent the present; `None` = they are.
+    #[must_use]
+    pub fn fence(&self) -> Option<&Arc<Fence>> {
+        self.fence.as_ref()
     }
 
     /// What lies between a position and the present.

@@ -15,6 +15,7 @@ use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 mod config;
+mod offline;
 
 use config::{Certificate, Cli, Command, Healthcheck, Migrate, Prepared, Serve};
 
@@ -32,6 +33,10 @@ async fn main() -> ExitCode {
     let done = match command {
         Command::Serve(options) => serve(options).await,
         Command::Migrate(options) => migrate(options).await,
+        Command::Backup(options) => offline::back_up(options).await,
+        Command::Restore(options) => Box::pin(offline::restore(options)).await,
+        Command::AdoptHistory(options) => Box::pin(offline::adopt(options)).await,
+        Command::RotateMasterKey(options) => Box::pin(offline::rotate_master_key(options)).await,
         Command::Certificate(options) => make_certificate(&options),
         Command::Healthcheck(options) => healthcheck(options).await,
     };

@@ -126,6 +126,18 @@ pub(crate) async fn advance(path: &Path, _lock: &lock::Lock) -> Result<Standing,
     advance_by(&STEPS, path).await
 }
 
+/// Runs the steps that are missing on a copy, which nobody else knows of and of which no further copy is made.
+pub(crate) async fn advance_copy(path: &Path) -> Result<(), Error> {
+    let options = store::options(path).foreign_keys(false);
+    let mut connection = options.connect().await.map_err(|source| store::Error::open(path, source))?;
+    match standing(&STEPS, &applied(&mut connection).await.map_err(store::Error::from)?) {
+        Standing::Current => {}
+        Standing::Newer(found) => return Err(newer(path, found)),
+        Standing::Pending(_) => step(&STEPS, path, &mut connection, None).await?,
+    }
+    Ok(connection.close().await.map_err(store::Error::from)?)
+}
+
 async fn advance_by(steps: &Migrator, path: &Path) -> Result<Standing, Error> {
     // Steps that rebuild a table need foreign keys off, which has no effect once their transaction has begun.
     let options = store::options(path).create_if_missing(true).foreign_keys(false);

@@ -147,13 +147,15 @@ impl DataKey {
 
     /// The key from the form in which it is stored.
     pub(crate) fn unwrap(stored: &Wrapped, master: &MasterKey) -> Result<Self, Error> {
-        let given = master.id();
-        if stored.master_key_id != given {
-            return Err(Error::WrongMasterKey { sealed_under: stored.master_key_id.clone(), given });
-        }
-        let key = open(&cipher(master.0.expose_secret()), &stored.wrapped, DATA_KEY).ok_or(Error::DamagedDataKey)?;
+        let key = bare(stored, master)?;
         let key = <[u8; KEY_BYTES]>::try_from(key.as_slice()).map_err(|_| Error::DamagedDataKey)?;
         Ok(Self(cipher(&Zeroizing::new(key))))
+    }
+
+    /// The same key as it is stored under another master key.
+    pub(crate) fn rewrap(stored: &Wrapped, from: &MasterKey, to: &MasterKey) -> Result<Wrapped, Error> {
+        let wrapped = seal(&cipher(to.0.expose_secret()), &bare(stored, from)?, DATA_KEY);
+        Ok(Wrapped { master_key_id: to.id(), wrapped })
     }
 
     /// Seals a secret for its place.
@@ -173,6 +175,15 @@ impl fmt::Debug for DataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DataKey")
     }
+}
+
+/// A data key out of its wrapping.
+fn bare(stored: &Wrapped, master: &MasterKey) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let given = master.id();
+    if stored.master_key_id != given {
+        return Err(Error::WrongMasterKey { sealed_under: stored.master_key_id.clone(), given });
+    }
+    open(&cipher(master.0.expose_secret()), &stored.wrapped, DATA_KEY).ok_or(Error::DamagedDataKey)
 }
 
 /// What a wrapped data key is bound to.

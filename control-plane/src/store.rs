@@ -22,10 +22,14 @@ pub(crate) mod requests;
 pub(crate) mod resources;
 pub(crate) mod retention;
 pub(crate) mod revisions;
+pub(crate) mod sealed;
 pub(crate) mod secrets;
 
 /// How long a statement waits for another program's lock on the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(5) };
+
+/// SQLite's page, which every database here has (https://www.sqlite.org/pragma.html#pragma_page_size).
+const PAGE_BYTES: u64 = 4096;
 
 /// Connections that read at once.
 const READERS: u32 = 4;
@@ -34,6 +38,7 @@ const READERS: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Store {
     path: PathBuf,
+    max_bytes: Option<u64>,
     writer: Option<SqliteConnection>,
     readers: SqlitePool,
     _lock: lock::Lock,
@@ -190,7 +195,7 @@ pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
 
 impl Store {
     /// Opens the file for this control plane alone, with this build's schema.
-    pub(crate) async fn open(path: &Path, auto_migrate: bool) -> Result<Self, migrate::Error> {
+    pub(crate) async fn open(path: &Path, auto_migrate: bool, max_bytes: Option<u64>) -> Result<Self, migrate::Error> {
         let lock = lock::Lock::take(path)?;
         if auto_migrate {
             migrate::advance(path, &lock).await?;
@@ -199,7 +204,7 @@ impl Store {
         }
         let reading = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(reading);
-        let mut store = Self { path: path.to_owned(), writer: None, readers, _lock: lock };
+        let mut store = Self { path: path.to_owned(), max_bytes, writer: None, readers, _lock: lock };
         store.writer().await?;
         Ok(store)
     }
@@ -214,7 +219,10 @@ impl Store {
         let connection = match self.writer.take() {
             Some(connection) => connection,
             None => {
-                let options = options(&self.path).optimize_on_close(true, None);
+                let mut options = options(&self.path).optimize_on_close(true, None);
+                if let Some(bytes) = self.max_bytes {
+                    options = options.pragma("max_page_count", (bytes / PAGE_BYTES).max(1).to_string());
+                }
                 options.connect().await.map_err(|source| Error::open(&self.path, source))?
             }
         };
@@ -244,7 +252,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_committed_survives_a_power_cut_and_refers_to_what_is_there() {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = Store::open(&folder.path().join("control.db"), true).await.unwrap();
+        let mut store = Store::open(&folder.path().join("control.db"), true, None).await.unwrap();
         let writer = store.writer().await.unwrap();
         let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *writer).await.unwrap();
         let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *writer).await.unwrap();

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
-use crate::{bearer::Token, replicas::Replicas, source::Reloads, state::State};
+use crate::{bearer::Token, fence::Fence, replicas::Replicas, source::Reloads, state::State};
 
 mod encode;
 mod hello;
@@ -58,6 +58,8 @@ pub(crate) struct Followed {
     pub(crate) head: watch::Receiver<Arc<State>>,
     /// Where the file is asked for that is the source, if there is one.
     pub(crate) reloads: Reloads,
+    /// Why data planes that hold something later are sent nothing.
+    pub(crate) fence: Option<Arc<Fence>>,
 }
 
 /// What all streams share.

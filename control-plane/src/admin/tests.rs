@@ -81,6 +81,8 @@ fn options(dir: &Path) -> Options {
         source: None,
         auto_migrate: false,
         retention: Retention::default(),
+        max_database_bytes: None,
+        backups: None,
     }
 }
 

@@ -119,6 +119,26 @@ pub enum Error {
         /// The revision in memory.
         memory: u64,
     },
+    /// The database is older than what was published from it.
+    #[error(
+        "the database is older than revision {published}, which was published from it: put the right one back, or accept \
+         this one with `signalbox-control-plane adopt-history`"
+    )]
+    HistoryForked {
+        /// The last revision that is known to have been published.
+        published: Revision,
+    },
+    /// A revision was written, and whether it is there cannot be told yet.
+    #[error(
+        "the commit of revision {revision} failed, and it cannot be told yet whether it is there: look, or repeat it with its request_id"
+    )]
+    Undecided {
+        /// The revision.
+        revision: Revision,
+        /// Why the commit failed.
+        #[source]
+        source: store::Error,
+    },
     /// The store failed; nothing has changed.
     #[error("the store failed")]
     Storage(#[from] store::Error),

@@ -1,6 +1,6 @@
 //! Opens a database for this control plane alone, and founds its history where it has none.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use signalbox_proto::admin::v1 as admin;
 use signalbox_routing::{Digest, Finding, InvalidName, Position, ResourceName, Revision, Runtime};
@@ -19,6 +19,7 @@ use super::{
     writer::now,
 };
 use crate::{
+    fence::{self, Fence},
     history::History,
     message::{Message, Unreadable},
     migrate,
@@ -43,6 +44,9 @@ pub enum OpenError {
     /// Its secrets do not open.
     #[error(transparent)]
     Seal(#[from] seal::Error),
+    /// It cannot be told whether data planes may hold something later.
+    #[error(transparent)]
+    Fence(#[from] fence::Error),
     /// Something without which there is no configuration is gone.
     #[error("the database has lost its {0}")]
     Incomplete(&'static str),
@@ -88,14 +92,17 @@ impl From<held::Error> for OpenError {
 
 /// Opens it, and hands out the two ends of the ledger.
 pub(super) async fn open(options: Options) -> Result<(Ledger, Writer), OpenError> {
-    let Options { database, master_key, auto_migrate, retention } = options;
-    let mut store = Store::open(&database, auto_migrate).await?;
+    let Options { database, master_key, auto_migrate, retention, max_bytes } = options;
+    let mut store = Store::open(&database, auto_migrate, max_bytes).await?;
     let key = match data_key(&store, &master_key).await? {
         Some(key) => key,
         None => found(&mut store, &master_key).await?,
     };
     let mut loaded = load(&store, &key).await?;
-    if reword(&mut store, &loaded).await? {
+    let fence = fenced(&store, &database).await?.map(Arc::new);
+    // A fork goes on when it is adopted, and not by itself.
+    let is_fork = fence.as_deref().is_some_and(|fence| matches!(fence, Fence::Forked { .. }));
+    if !is_fork && reword(&mut store, &loaded).await? {
         loaded = load(&store, &key).await?;
     }
     let state = loaded.state;
@@ -104,7 +111,27 @@ pub(super) async fn open(options: Options) -> Result<(Ledger, Writer), OpenError
     let readers = store.readers().clone();
     let past = past::Reader::new(readers.clone());
     let tidying = Tidying::new(retention);
-    Ok((Ledger { commands: sender, state, past, readers }, Writer { store, key, commands, published, tidying }))
+    let ledger = Ledger { commands: sender, state, past, fence: fence.clone(), readers };
+    Ok((ledger, Writer { store, key, commands, published, tidying, fence, doubtful: None }))
+}
+
+/// Whether data planes may hold something later, and says so once.
+async fn fenced(store: &Store, database: &Path) -> Result<Option<Fence>, OpenError> {
+    let mut reader = store.readers().acquire().await.map_err(store::Error::from)?;
+    let fence = fence::standing(&mut reader, database).await?;
+    match &fence {
+        None => {}
+        Some(Fence::Restored { cut }) => tracing::warn!(
+            restored_from = cut.revision.get(),
+            "restored from a backup: data planes that hold anything later keep it until `signalbox-control-plane adopt-history`"
+        ),
+        Some(Fence::Forked { published }) => tracing::error!(
+            published = published.revision.get(),
+            "the database is older than what was published from it: nothing is written before the right one is back, \
+             or this one is adopted with `signalbox-control-plane adopt-history`"
+        ),
+    }
+    Ok(fence)
 }
 
 async fn load(store: &Store, key: &DataKey) -> Result<Loaded, OpenError> {

@@ -167,11 +167,7 @@ impl Reader {
 }
 
 /// The row of a revision, or that it is not kept.
-async fn kept(
-    connection: &mut SqliteConnection,
-    present: &State,
-    revision: u64,
-) -> Result<PastRevision, PastError> {
+async fn kept(connection: &mut SqliteConnection, present: &State, revision: u64) -> Result<PastRevision, PastError> {
     let current = present.position.revision;
     if revision <= current.get()
         && let Some(row) = revisions::get(connection, revision).await?

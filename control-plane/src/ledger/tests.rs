@@ -19,7 +19,9 @@ use crate::{
 mod damage;
 mod maintenance;
 mod random;
+mod restoring;
 mod secrets;
+mod storage;
 mod writes;
 
 /// A database in a folder of its own, and the key to it.
@@ -41,7 +43,8 @@ impl Place {
 
     fn options(&self) -> Options {
         let master_key = MasterKey::parse(&self.master_key.as_str().into()).unwrap();
-        Options { database: self.database(), master_key, auto_migrate: true, retention: Retention::default() }
+        let retention = Retention::default();
+        Options { database: self.database(), master_key, auto_migrate: true, retention, max_bytes: None }
     }
 
     async fn open(&self) -> Bench {

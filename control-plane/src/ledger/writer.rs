@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use signalbox_routing::{Kind, ResourceName};
+use signalbox_routing::{Kind, Position, ResourceName};
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::{
     sync::{mpsc, watch},
@@ -22,9 +22,14 @@ use super::{
     retention::Tidying,
 };
 use crate::{
+    fence::Fence,
     seal::DataKey,
     state::State,
-    store::{self, Store, resources, revisions, secrets},
+    store::{
+        self, Store, resources,
+        revisions::{self, Head},
+        secrets,
+    },
 };
 
 /// The single writer. Nothing is written unless it runs.
@@ -35,6 +40,9 @@ pub struct Writer {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) published: watch::Sender<Arc<State>>,
     pub(super) tidying: Tidying,
+    pub(super) fence: Option<Arc<Fence>>,
+    /// What the last write led to, where its commit failed and it has not been seen since whether it is there.
+    pub(super) doubtful: Option<Arc<State>>,
 }
 
 impl Writer {
@@ -60,6 +68,10 @@ impl Writer {
     }
 
     async fn write(&mut self, entry: &Entry, edit: EditFn, answer: AnswerFn) -> Result<Once, Error> {
+        if let Some(Fence::Forked { published }) = self.fence.as_deref() {
+            return Err(Error::HistoryForked { published: published.revision });
+        }
+        self.settle().await?;
         let base = Arc::clone(&self.published.borrow());
         let done = self.transact(&base, entry, edit, answer).await;
         match &done {
@@ -72,8 +84,37 @@ impl Writer {
         done
     }
 
+    /// A commit that failed may be on the disk all the same: what the file says counts.
+    async fn decide(&mut self, error: store::Error, written: &Written) -> Result<(), Error> {
+        self.store.give_up_writer();
+        let state = &written.state;
+        match self.is_stored(state).await {
+            Ok(true) if written.committed => Ok(()),
+            Ok(_) => Err(Error::Storage(error)),
+            Err(_) => {
+                self.doubtful = Some(Arc::clone(state));
+                Err(Error::Undecided { revision: state.position.revision, source: error })
+            }
+        }
+    }
+
+    /// Finds out what became of the last write, where that is not known yet.
+    async fn settle(&mut self) -> Result<(), Error> {
+        let Some(state) = self.doubtful.clone() else { return Ok(()) };
+        if self.is_stored(&state).await? {
+            self.published.send_replace(state);
+        }
+        self.doubtful = None;
+        Ok(())
+    }
+
+    async fn is_stored(&mut self, state: &State) -> Result<bool, store::Error> {
+        let head = revisions::head(self.store.writer().await?).await?;
+        Ok(head.is_some_and(|head| is_at(&head, &state.position) && head.content == Some(*state.content().as_bytes())))
+    }
+
     /// One transaction; dropped before its commit, it never was.
-    async fn transact(
+    pub(super) async fn transact(
         &mut self,
         base: &Arc<State>,
         entry: &Entry,
@@ -104,7 +145,9 @@ impl Writer {
             call.keep(&mut transaction, &self.key, &answer).await?;
         }
         if written.committed || once.is_some() {
-            transaction.commit().await.map_err(store::Error::from)?;
+            if let Err(error) = transaction.commit().await {
+                self.decide(error.into(), &written).await?;
+            }
         } else {
             transaction.rollback().await.map_err(store::Error::from)?;
         }
@@ -129,17 +172,17 @@ pub(super) fn now() -> SystemTime {
     resources::from_micros(resources::to_micros(SystemTime::now()))
 }
 
+fn is_at(head: &Head, position: &Position) -> bool {
+    head.revision == position.revision.get()
+        && head.digest == *position.digest.as_bytes()
+        && *head.epoch == *position.epoch
+}
+
 /// Refuses to write on top of something that this process has not made or read.
 async fn require_unmoved(connection: &mut SqliteConnection, base: &State) -> Result<(), Error> {
     let memory = &base.position;
     match revisions::head(connection).await? {
-        Some(head)
-            if head.revision == memory.revision.get()
-                && head.digest == *memory.digest.as_bytes()
-                && *head.epoch == *memory.epoch =>
-        {
-            Ok(())
-        }
+        Some(head) if is_at(&head, memory) => Ok(()),
         head => Err(Error::ForeignWriter { file: head.map_or(0, |head| head.revision), memory: memory.revision.get() }),
     }
 }

@@ -29,16 +29,22 @@ pub(crate) fn of<'a>(name: &str, spec: &str, revision: u64, secrets: impl Iterat
 
 /// The digest of everything in the tables.
 pub(crate) async fn recompute(connection: &mut SqliteConnection) -> Result<Digest, Error> {
+    Ok(parts(connection).await?.into_values().fold(Digest::default(), Digest::with))
+}
+
+/// What each resource adds, by name.
+pub(crate) async fn parts(connection: &mut SqliteConnection) -> Result<BTreeMap<String, Digest>, Error> {
     let mut held = BTreeMap::<String, BTreeMap<String, u64>>::new();
     for row in secrets::all(connection).await? {
         let version = row.version()?;
         held.entry(row.resource).or_default().insert(row.field, version);
     }
-    let mut content = Digest::default();
+    let mut parts = BTreeMap::new();
     for row in resources::all(connection).await? {
         let secrets = held.remove(&row.name).unwrap_or_default();
         let secrets = secrets.iter().map(|(field, version)| (field.as_str(), *version));
-        content = content.with(of(&row.name, &row.spec, row.revision()?, secrets));
+        let part = of(&row.name, &row.spec, row.revision()?, secrets);
+        parts.insert(row.name, part);
     }
-    Ok(content)
+    Ok(parts)
 }

@@ -33,12 +33,7 @@ pub(crate) async fn get(
     after: SystemTime,
 ) -> Result<Option<Row>, Error> {
     let statement = "SELECT method, digest, answer FROM requests WHERE actor = ? AND id = ? AND commit_time_us > ?";
-    Ok(sqlx::query_as(statement)
-        .bind(key.actor)
-        .bind(key.id)
-        .bind(to_micros(after))
-        .fetch_optional(connection)
-        .await?)
+    Ok(sqlx::query_as(statement).bind(key.actor).bind(key.id).bind(to_micros(after)).fetch_optional(connection).await?)
 }
 
 /// Keeps a call, in place of one of that id that is too old to count.

@@ -206,6 +206,25 @@ pub(crate) async fn begin_epoch(
     Ok(head)
 }
 
+/// Whether a position is of this history's past, as far as that is kept.
+pub(crate) async fn knows(
+    connection: &mut SqliteConnection,
+    epoch: &str,
+    revision: u64,
+    digest: &[u8; 32],
+) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM revisions WHERE revision = ? AND epoch = ? AND digest = ?)
+             OR ? < (SELECT min(revision) FROM revisions)",
+    )
+    .bind(revision.cast_signed())
+    .bind(epoch)
+    .bind(digest.as_slice())
+    .bind(revision.cast_signed())
+    .fetch_one(connection)
+    .await?)
+}
+
 /// Fills in the digest of the tables where no build has kept it.
 pub(crate) async fn keep_content(connection: &mut SqliteConnection, content: [u8; 32]) -> Result<(), Error> {
     sqlx::query("UPDATE head SET content = ?").bind(content.as_slice()).execute(connection).await?;
@@ -243,9 +262,8 @@ pub(crate) async fn before(
 
 /// The earliest revision that is kept.
 pub(crate) async fn oldest(connection: &mut SqliteConnection) -> Result<Option<u64>, Error> {
-    let oldest: Option<i64> = sqlx::query_scalar("SELECT min(revision) FROM revisions WHERE forgotten = 0")
-        .fetch_one(connection)
-        .await?;
+    let oldest: Option<i64> =
+        sqlx::query_scalar("SELECT min(revision) FROM revisions WHERE forgotten = 0").fetch_one(connection).await?;
     Ok(oldest.map(i64::cast_unsigned))
 }
 

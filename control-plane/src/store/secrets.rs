@@ -57,6 +57,22 @@ pub(crate) async fn keep_data_key(
     Ok(())
 }
 
+/// Keeps another data key, or the same one wrapped anew, in place of the one that was there.
+pub(crate) async fn replace_data_key(
+    connection: &mut SqliteConnection,
+    key: &Wrapped,
+    now: SystemTime,
+) -> Result<(), Error> {
+    sqlx::query("UPDATE data_keys SET master_key_id = ?, wrapped = ?, create_time_us = ? WHERE id = ?")
+        .bind(&key.master_key_id)
+        .bind(&key.wrapped)
+        .bind(to_micros(now))
+        .bind(DATA_KEY)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Every secret there is.
 pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Row>, Error> {
     Ok(sqlx::query_as("SELECT resource, field, version, sealed FROM secrets").fetch_all(connection).await?)
@@ -86,10 +102,7 @@ pub(crate) async fn of_past(connection: &mut SqliteConnection, resource: &str, a
 }
 
 /// The resource and field of every secret that was in force at a revision and no longer is.
-pub(crate) async fn replaced_since(
-    connection: &mut SqliteConnection,
-    at: u64,
-) -> Result<Vec<(String, String)>, Error> {
+pub(crate) async fn replaced_since(connection: &mut SqliteConnection, at: u64) -> Result<Vec<(String, String)>, Error> {
     Ok(sqlx::query_as(
         "SELECT DISTINCT resource, field FROM past_secrets WHERE coalesce(revision, 0) <= ?1 AND until > ?1
          ORDER BY resource, field",
@@ -137,12 +150,7 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-async fn retire(
-    connection: &mut SqliteConnection,
-    resource: &str,
-    field: &str,
-    revision: u64,
-) -> Result<(), Error> {
+async fn retire(connection: &mut SqliteConnection, resource: &str, field: &str, revision: u64) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO past_secrets (resource, field, until, revision, version, data_key, sealed)
          SELECT resource, field, ?, revision, version, data_key, sealed FROM secrets WHERE resource = ? AND field = ?",

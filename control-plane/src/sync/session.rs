@@ -46,7 +46,7 @@ enum Due {
     /// Nothing until the next revision: it has answered this one, or its build refused it before.
     Answered,
     /// Nothing until an operator decides: it holds what this history has not come to.
-    Held,
+    Held(&'static str),
     /// What differs.
     Delta(Arc<Encoded>),
     /// Everything, for this reason.
@@ -64,7 +64,7 @@ pub(super) struct Session {
     /// The target that it answered last, and that is not sent again.
     answered: Option<Position>,
     /// Nothing is sent on this stream: see [`Due::Held`].
-    held: bool,
+    held: Option<&'static str>,
     awaited: Option<Awaited>,
     asked: Option<Asked>,
     updates: u64,
@@ -104,7 +104,7 @@ impl Session {
             head: hub.followed.head.clone(),
             have,
             answered: membership.refused.clone(),
-            held: false,
+            held: None,
             awaited: None,
             asked: None,
             updates: 0,
@@ -155,7 +155,7 @@ impl Session {
                 (Resume::Delta, "this build refused the head: the next revision follows")
             }
             Due::Answered => (Resume::Full, "this build refused the head: the next revision follows"),
-            Due::Held => (Resume::Held, "replica ahead of head"),
+            Due::Held(reason) => (Resume::Held, reason),
             Due::Delta(_) => (Resume::Delta, ""),
             Due::Full(reason) => (Resume::Full, reason),
         };
@@ -167,7 +167,8 @@ impl Session {
                 replica,
                 have,
                 head = head.revision,
-                "replica holds a revision that this history has not come to"
+                reason,
+                "replica goes on with what it holds, until an operator decides"
             );
         } else {
             tracing::info!(replica, have, head = head.revision, resume = resumed, reason, "replica joined");
@@ -190,7 +191,7 @@ impl Session {
         }
         sleep_until(self.not_before).await;
         match self.due().await? {
-            Due::Nothing | Due::Answered | Due::Held => Ok(()),
+            Due::Nothing | Due::Answered | Due::Held(_) => Ok(()),
             Due::Delta(update) => self.send(update).await,
             Due::Full(_) => {
                 let hub = Arc::clone(&self.hub);
@@ -206,13 +207,15 @@ impl Session {
     /// Whether nothing can be due, told without looking closely.
     fn is_settled(&self) -> bool {
         let head = self.head.borrow();
-        self.held || [&self.have, &self.answered].into_iter().flatten().any(|position| *position == head.position)
+        self.held.is_some()
+            || [&self.have, &self.answered].into_iter().flatten().any(|position| *position == head.position)
     }
 
     async fn due(&mut self) -> Result<Due, Ended> {
         let state = Arc::clone(&self.head.borrow_and_update());
-        if self.held {
-            return Ok(Due::Held);
+        if let Some(reason) = self.held.or_else(|| self.fenced(&state.position)) {
+            self.held = Some(reason);
+            return Ok(Due::Held(reason));
         }
         if self.answered.as_ref() == Some(&state.position) {
             return Ok(Due::Answered);
@@ -221,9 +224,10 @@ impl Session {
         Ok(match state.since(have) {
             Since::Current => Due::Nothing,
             Since::Ahead => {
-                self.held = true;
+                let reason = "replica ahead of head";
+                self.held = Some(reason);
                 self.membership.is_ahead();
-                Due::Held
+                Due::Held(reason)
             }
             Since::Unknown(reason) => Due::Full(reason),
             Since::Names(names) => match self.hub.encoder.delta(&state, have, names).await? {
@@ -231,6 +235,15 @@ impl Session {
                 None => Due::Full("most of it changed"),
             },
         })
+    }
+
+    /// Why the replica must not be sent this history, if it must not.
+    fn fenced(&self, head: &Position) -> Option<&'static str> {
+        let fence = self.hub.followed.fence.as_deref().filter(|fence| fence.holds(self.have.as_ref(), &head.epoch))?;
+        if self.have.is_some() {
+            self.membership.is_ahead();
+        }
+        Some(fence.reason())
     }
 
     /// Waits for a place among the full transfers.

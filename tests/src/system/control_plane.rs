@@ -130,6 +130,8 @@ impl ControlPlane {
             source: self.source.clone(),
             auto_migrate: true,
             retention: Retention::default(),
+            max_database_bytes: None,
+            backups: None,
         }
     }
 

@@ -89,6 +89,11 @@ fn unwritten(error: ledger::Error, places: &Places) -> Answer {
             tracing::error!(error = %message, "write refused");
             plain(Code::FailedPrecondition, "FOREIGN_WRITER", message)
         }
+        ledger::Error::HistoryForked { .. } => plain(Code::FailedPrecondition, "HISTORY_FORKED", error.to_string()),
+        ledger::Error::Undecided { .. } => {
+            tracing::error!(error = &error as &dyn std::error::Error, "commit undecided");
+            later("COMMIT_UNDECIDED", error.to_string())
+        }
         ledger::Error::Storage(error) => not_stored(&error),
         ledger::Error::Unreadable { .. } | ledger::Error::Seal(_) => internal(&error),
         ledger::Error::RequestReused { .. } => {

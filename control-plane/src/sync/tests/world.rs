@@ -66,7 +66,7 @@ impl World {
     pub(super) fn with_timing(timing: Timing) -> Self {
         let (replicas, stop) = (Replicas::default(), CancellationToken::new());
         let (head, following) = watch::channel(Arc::new(first("epoch")));
-        let followed = Followed { head: following, reloads: Reloads::default() };
+        let followed = Followed { head: following, reloads: Reloads::default(), fence: None };
         let sync = ConfigSync::with_timing(followed, &"joining".into(), replicas.clone(), stop.clone(), timing);
         let (connections, incoming) = mpsc::channel(1);
         let server = Server::builder().add_service(sync.service());
