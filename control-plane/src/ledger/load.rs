@@ -1,10 +1,12 @@
 //! The state from the tables. What does not add up to the stored digest is refused: data planes would be told something that nobody
 //! committed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, thread};
 
+use futures_util::TryStreamExt as _;
 use signalbox_routing::{Change, Digest, Position, ResourceName, Revision, Runtime};
 use sqlx::SqliteConnection;
+use tokio::task::spawn_blocking;
 
 use super::{OpenError, held::Held, prospect};
 use crate::{
@@ -33,19 +35,35 @@ pub(super) async fn state(connection: &mut SqliteConnection, key: &DataKey) -> R
     let head = revisions::head(connection).await?.ok_or(OpenError::Incomplete("history"))?;
     let revision = Revision::new(head.revision).ok_or(OpenError::Incomplete("history"))?;
     let position = Position { epoch: head.epoch.as_str().into(), revision, digest: Digest::default() };
-    let history = history(connection, &head.epoch).await?;
-    let (commit_time, runtime) = (head.commit_time, Runtime::default());
-    let mut state = State { position, commit_time, runtime, history, resources: Resources::default() };
+    let (runtime, resources) = (Runtime::default(), Resources::default());
+    let mut state =
+        State { position, commit_time: head.commit_time, runtime, history: History::default(), resources };
 
-    let mut held = all_held(connection, key).await?;
-    for row in resources::all(connection).await? {
-        let held = held.remove(&row.name).unwrap_or_default();
-        let stored = stored(&row, &held)?;
-        state.replace(stored.resource.name.clone(), Some(Arc::new(stored)));
+    let at_once = thread::available_parallelism().map_or(1, usize::from);
+    let held = Arc::new(all_held(connection, key).await?);
+    let blocks = resources::stream(connection).map_err(OpenError::from).try_chunks(BLOCK).map_err(|error| error.1);
+    let mut read = blocks.map_ok(|rows| read(rows, &held)).try_buffered(at_once);
+    while let Some(block) = read.try_next().await? {
+        for stored in block {
+            state.replace(stored.resource.name.clone(), Some(Arc::new(stored)));
+        }
     }
+    drop(read);
     require_whole(&state, &head)?;
+    state.history = history(connection, &state).await?;
     state.runtime = compile(&state);
     Ok(Loaded { state, head })
+}
+
+/// Rows that are read in one go.
+const BLOCK: usize = 1024;
+
+/// Reads a block of rows beside whatever else is being done.
+async fn read(rows: Vec<resources::Row>, held: &Arc<BTreeMap<String, Held>>) -> Result<Vec<Stored>, OpenError> {
+    let held = Arc::clone(held);
+    let none = Held::default();
+    let read = move || rows.iter().map(|row| stored(row, held.get(&row.name).unwrap_or(&none))).collect();
+    spawn_blocking(read).await?
 }
 
 /// The tables must hold what was committed: by their own digest, which no build makes otherwise; where none was kept, by that of what
@@ -94,7 +112,11 @@ async fn all_held(connection: &mut SqliteConnection, key: &DataKey) -> Result<BT
     Ok(all)
 }
 
-async fn history(connection: &mut SqliteConnection, epoch: &str) -> Result<History, OpenError> {
+/// What came before the state.
+async fn history(connection: &mut SqliteConnection, state: &State) -> Result<History, OpenError> {
+    let epoch = &state.position.epoch;
+    // What is still there has its name in memory already.
+    let shared = |name: ResourceName| state.get(&name).map(|stored| stored.resource.name.clone()).unwrap_or(name);
     let mut history = History::default();
     let mut rows = revisions::recent(connection, epoch, history::MAX_REVISIONS).await?.into_iter().peekable();
     while let Some(first) = rows.next() {
@@ -104,7 +126,7 @@ async fn history(connection: &mut SqliteConnection, epoch: &str) -> Result<Histo
         while let Some(next) = rows.next_if(|next| next.is_of(number)) {
             names.extend(next.name);
         }
-        let names = names.iter().map(|name| ResourceName::parse(name)).collect::<Result<_, _>>()?;
+        let names = names.iter().map(|name| ResourceName::parse(name).map(shared)).collect::<Result<_, _>>()?;
         let revision = Revision::new(number).ok_or(OpenError::Incomplete("history"))?;
         history.push(revision, Past { digest, names });
     }

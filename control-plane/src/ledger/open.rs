@@ -65,6 +65,9 @@ pub enum OpenError {
     /// A new database cannot be given its first revision.
     #[error("the first revision cannot be made")]
     Founding(#[from] Error),
+    /// Reading it came to a sudden end.
+    #[error("the database was not read to its end")]
+    Interrupted(#[from] tokio::task::JoinError),
     /// A row cannot be said in the data planes' terms.
     #[error("`{0}` in the database cannot be served")]
     Unservable(#[source] Finding),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::{Stream, TryStreamExt as _};
 use signalbox_routing::{Kind, ResourceName};
 use sqlx::SqliteConnection;
 
@@ -66,7 +67,12 @@ macro_rules! taking {
 
 /// Every resource there is.
 pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Row>, Error> {
-    Ok(sqlx::query_as(
+    stream(connection).try_collect().await
+}
+
+/// Every resource there is, one after the other.
+pub(crate) fn stream(connection: &mut SqliteConnection) -> impl Stream<Item = Result<Row, Error>> + Send {
+    sqlx::query_as(
         "SELECT 'settings' AS name, spec, revision, 0 AS create_time_us, update_time_us FROM settings
          UNION ALL SELECT 'providers/' || id, spec, revision, create_time_us, update_time_us FROM providers
          UNION ALL SELECT 'providers/' || provider || '/credentials/' || id, spec, revision, create_time_us, update_time_us
@@ -75,8 +81,8 @@ pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Row>, E
          UNION ALL SELECT 'redirects/' || id, spec, revision, create_time_us, update_time_us FROM redirects
          UNION ALL SELECT 'routes/' || id, spec, revision, create_time_us, update_time_us FROM routes",
     )
-    .fetch_all(connection)
-    .await?)
+    .fetch(connection)
+    .map_err(Error::from)
 }
 
 /// Removes the row of a resource, and hands it back; `None` where there was none.
