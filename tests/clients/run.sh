@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs real clients (openai for Python and for Node, anthropic for Python, grpcurl, gRPC reflection) against `signalbox up`.
-# Usage: tests/clients/run.sh path/to/signalbox. Installs what it needs into a temporary folder; needs python3 and node 20.
+# Runs real clients (openai for Python and for Node, anthropic for Python, grpcurl, gRPC reflection, curl) against `signalbox up`.
+# Usage: tests/clients/run.sh path/to/signalbox. Installs what it needs into a temporary folder; needs python3, node 20 and curl.
 set -euo pipefail
 
 binary=$(realpath "$1")
@@ -34,7 +34,7 @@ export SIGNALBOX_URL SIGNALBOX_ADMIN SIGNALBOX_CLIENT_KEY SIGNALBOX_ADMIN_TOKEN 
 export PATH="$work/venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
 
 failed=0
-(cd "$here/python" && python -m unittest -v test_openai test_endpoints test_anthropic test_admin test_real_upstreams) || failed=1
+(cd "$here/python" && python -m unittest -v test_openai test_endpoints test_anthropic test_admin test_http_admin test_real_upstreams) || failed=1
 # The upstream of the stories in Node ends with its standard input.
 coproc scripted { cd "$here/python" && exec python configure_node.py; }
 read -r -t 30 _ <&"${scripted[0]}" || failed=1

@@ -37,6 +37,7 @@ mod foreign;
 mod hostile;
 mod listing;
 mod over_http;
+mod raw_http;
 mod replica;
 mod secrets;
 mod serving;

@@ -21,7 +21,7 @@ use schema::{Schemas, Use};
 const ABOUT: &str = "What operators can ask of Signalbox. The same calls as over gRPC on the same port, with the same JSON that grpcurl \
     takes and gives (canonical proto JSON): 64-bit numbers are strings, durations are `\"1.5s\"`, bytes are base64, and a field that has \
     its default is left out of an answer. Query parameters may be written as here or in camelCase. Errors are `{\"error\": …}` (AIP-193), \
-    and their first detail has a `reason` for programs.";
+    and one of their details is an `ErrorInfo` with a `reason` for programs.";
 
 /// The scheme that every call asks for.
 const BEARER: &str = "bearer";
