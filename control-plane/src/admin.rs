@@ -8,6 +8,7 @@ use signalbox_proto::admin::v1::{
     provider_service_server::{self, ProviderServiceServer},
     redirect_service_server::{self, RedirectServiceServer},
     replica_service_server::{self, ReplicaServiceServer},
+    revision_service_server::{self, RevisionServiceServer},
     route_service_server::{self, RouteServiceServer},
     settings_service_server::{self, SettingsServiceServer},
 };
@@ -34,6 +35,7 @@ mod provider;
 mod redirect;
 mod replica;
 mod resource;
+mod revision;
 mod route;
 mod settings;
 mod verbs;
@@ -50,13 +52,14 @@ pub(crate) use replica::Fleet;
 use verbs::Verbs;
 
 /// What the reflection service lists, besides itself.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     client_key_service_server::SERVICE_NAME,
     config_service_server::SERVICE_NAME,
     credential_service_server::SERVICE_NAME,
     provider_service_server::SERVICE_NAME,
     redirect_service_server::SERVICE_NAME,
     replica_service_server::SERVICE_NAME,
+    revision_service_server::SERVICE_NAME,
     route_service_server::SERVICE_NAME,
     settings_service_server::SERVICE_NAME,
     health_server::SERVICE_NAME,
@@ -70,6 +73,7 @@ pub(crate) fn routes(ledger: Ledger, fleet: Fleet, health: HealthReporter) -> Ro
         .add_service(CredentialServiceServer::new(verbs.clone()))
         .add_service(ProviderServiceServer::new(verbs.clone()))
         .add_service(RedirectServiceServer::new(verbs.clone()))
+        .add_service(RevisionServiceServer::new(verbs.clone()))
         .add_service(RouteServiceServer::new(verbs.clone()))
         .add_service(SettingsServiceServer::new(verbs.clone()))
         .add_service(ConfigServiceServer::new(verbs).max_decoding_message_size(apply::MAX_REQUEST_BYTES))

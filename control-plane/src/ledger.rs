@@ -243,17 +243,20 @@ impl Ledger {
         self.past.revision(&self.state(), revision).await
     }
 
-    /// Revisions before that one, latest first; of those, if a resource is named, the ones that touched it.
+    /// Revisions before that one, latest first.
     ///
     /// # Errors
     /// Where the store fails.
-    pub(crate) async fn revisions(
-        &self,
-        before: u64,
-        resource: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<PastRevision>, PastError> {
-        self.past.revisions(before, resource, limit).await
+    pub(crate) async fn revisions(&self, before: u64, limit: usize) -> Result<Vec<PastRevision>, PastError> {
+        self.past.revisions(before, limit).await
+    }
+
+    /// What the revisions from one to another touched, each name with its revision.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub(crate) async fn touched(&self, from: u64, to: u64) -> Result<Vec<(u64, String)>, PastError> {
+        self.past.touched(from, to).await
     }
 
     /// The resource and field of every secret that was in force at a revision and no longer is.

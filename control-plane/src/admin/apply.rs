@@ -110,14 +110,13 @@ impl Verbs {
         let Document { wanted, places } = Document::read(config).map_err(Error::Request)?;
         let plan = Plan { wanted, owner_labels, expected_revision, max_deletes };
         let entry = Entry { comment, ..call.entry(validate_only)? };
-        let written = self.ledger().write(entry, move |state| plan.edits(state)).await;
-        let written = written.map_err(|source| Error::Write { source, places })?;
-        Ok(ApplyConfigResponse {
+        let answer = move |written: &Written| ApplyConfigResponse {
             revision: written.revision.get(),
             unchanged: written.changes.is_empty(),
-            changes: changes(&written, validate_only),
+            changes: changes(written, validate_only),
             findings: Vec::new(),
-        })
+        };
+        Ok(self.answer(entry, places, move |state| plan.edits(state), answer).await?.message)
     }
 }
 
@@ -151,9 +150,9 @@ pub(super) fn changes(written: &Written, dry: bool) -> Vec<Change> {
 }
 
 fn fields(written: &Written, difference: &Difference) -> Vec<FieldChange> {
-    let Difference { name, kind: _, fields, secrets: _ } = difference;
+    let Difference { name, kind: _, fields: _, secrets } = difference;
     let [before, after] = [&written.before, &written.state].map(|state| state.get(name).map(|stored| stored.message()));
-    with_secrets(field_changes(name.kind(), before.as_ref(), after.as_ref()), fields)
+    with_secrets(field_changes(name.kind(), before.as_ref(), after.as_ref()), secrets)
 }
 
 fn change(difference: &Difference) -> Change {

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     replica::Wait,
-    verbs::{Asked, Call, Create, Delete, Update, Verbs, parse_id},
+    verbs::{Answered, Asked, Call, Create, Delete, Update, Verbs, parse_id},
 };
 use crate::key;
 
@@ -41,7 +41,7 @@ impl ClientKeyService for Verbs {
         if let (Some(key), Some(secret)) = (&mut client_key, &made_up) {
             key.imported = Some(Imported::ImportSecret(secret.expose_secret().to_owned()));
         }
-        let (mut client_key, committed) =
+        let Answered { message: mut client_key, committed } =
             self.create(call, Create { name, resource: client_key, validate_only }).await?;
         if let (Some(secret), true) = (made_up, committed) {
             client_key.secret = secret.expose_secret().to_owned();

@@ -40,7 +40,7 @@ impl CredentialService for Verbs {
         let CreateCredentialRequest { parent, credential_id, credential, validate_only, request_id: _ } =
             request.into_inner();
         let name = ResourceName::credential(&provider(&parent)?, &parse_id(&credential_id, "credential_id")?);
-        let (credential, _) = self.create(call, Create { name, resource: credential, validate_only }).await?;
+        let credential = self.create(call, Create { name, resource: credential, validate_only }).await?.message;
         Ok(Response::new(credential))
     }
 

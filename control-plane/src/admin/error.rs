@@ -2,11 +2,15 @@
 
 use std::{collections::BTreeMap, iter};
 
-use signalbox_routing::{Finding, ResourceName};
+use prost::DecodeError;
+use signalbox_routing::{Finding, ResourceName, Revision};
 use tokio::task::JoinError;
 
 use super::{filter, foreign::Foreign, http, mask, page};
-use crate::{bearer::Denied, ledger};
+use crate::{
+    bearer::Denied,
+    ledger::{self, PastError},
+};
 
 mod table;
 
@@ -35,6 +39,20 @@ pub(crate) enum Error {
     /// A task that was to find the answer has crashed.
     #[error("the task has ended without an answer")]
     Task(#[from] JoinError),
+    /// What was asked for is not in the history, or cannot be read from it.
+    #[error(transparent)]
+    Past(#[from] PastError),
+    /// The answer that was kept for a repetition cannot be read.
+    #[error("the answer that was kept cannot be read")]
+    Answer(#[from] DecodeError),
+    /// What was in force at that revision cannot be any more.
+    #[error("revision {revision} cannot be brought back as it was: {} fields break a rule", .findings.len())]
+    NotRestorable {
+        /// The revision.
+        revision: Revision,
+        /// Why not.
+        findings: Vec<Finding>,
+    },
     /// The ledger made no revision.
     #[error("no revision was made")]
     Write {

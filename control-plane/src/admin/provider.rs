@@ -30,7 +30,7 @@ impl ProviderService for Verbs {
         let call = Call::of(&request, "ProviderService/CreateProvider");
         let CreateProviderRequest { provider_id, provider, validate_only, request_id: _ } = request.into_inner();
         let name = ResourceName::provider(&parse_id(&provider_id, "provider_id")?);
-        let (provider, _) = self.create(call, Create { name, resource: provider, validate_only }).await?;
+        let provider = self.create(call, Create { name, resource: provider, validate_only }).await?.message;
         Ok(Response::new(provider))
     }
 

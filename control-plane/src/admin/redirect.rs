@@ -30,7 +30,7 @@ impl RedirectService for Verbs {
         let call = Call::of(&request, "RedirectService/CreateRedirect");
         let CreateRedirectRequest { redirect_id, redirect, validate_only, request_id: _ } = request.into_inner();
         let name = ResourceName::redirect(&parse_id(&redirect_id, "redirect_id")?);
-        let (redirect, _) = self.create(call, Create { name, resource: redirect, validate_only }).await?;
+        let redirect = self.create(call, Create { name, resource: redirect, validate_only }).await?.message;
         Ok(Response::new(redirect))
     }
 

@@ -1,12 +1,14 @@
 //! The data planes, over gRPC, as the sync room has seen them: what each serves, and the wait until enough of them serve a revision.
 //! It changes nothing.
 
+use std::time::SystemTime;
+
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use signalbox_proto::{
     DESCRIPTORS,
     admin::v1::{
         GetReplicaRequest, ListReplicasRequest, ListReplicasResponse, Replica, WaitForRevisionRequest,
-        WaitForRevisionResponse, replica_service_server::ReplicaService,
+        WaitForRevisionResponse, replica_service_server::ReplicaService, revision::Rollout,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -47,6 +49,11 @@ impl Fleet {
         };
         let missing = || Error::NotFound { resource_type: "Replica", name: name.to_owned() };
         self.replicas.get(id, &self.ledger.state().position).ok_or_else(missing)
+    }
+
+    /// How far a revision of the current history has come.
+    pub(crate) fn rollout(&self, revision: u64, commit_time: SystemTime) -> Rollout {
+        self.replicas.rollout(revision, commit_time, &self.ledger.state().position)
     }
 
     fn list(&self, asked: &Asked) -> Result<ListReplicasResponse, Error> {

@@ -27,7 +27,7 @@ impl RouteService for Verbs {
         let call = Call::of(&request, "RouteService/CreateRoute");
         let CreateRouteRequest { route_id, route, validate_only, request_id: _ } = request.into_inner();
         let name = ResourceName::route(&parse_id(&route_id, "route_id")?);
-        let (route, _) = self.create(call, Create { name, resource: route, validate_only }).await?;
+        let route = self.create(call, Create { name, resource: route, validate_only }).await?.message;
         Ok(Response::new(route))
     }
 

@@ -19,10 +19,12 @@ use crate::{
     state::{State, Stored},
 };
 
+mod answer;
 mod change;
 mod list;
 
 pub(crate) use super::page::Asked;
+pub(crate) use answer::Answered;
 pub(crate) use change::{Create, Delete, Update};
 
 /// The verbs, and with them every service of the admin API that is about configuration.

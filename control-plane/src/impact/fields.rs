@@ -37,11 +37,10 @@ pub(crate) fn field_changes(kind: Kind, before: Option<&Message>, after: Option<
     differing.map(|path| change(path, before.get(path), after.get(path))).collect()
 }
 
-/// The same, and what only the names of the top-level fields that differ give away: a secret in them was set anew or removed.
-pub(crate) fn with_secrets(mut changes: Vec<FieldChange>, fields: &[String]) -> Vec<FieldChange> {
-    let told: BTreeSet<String> = changes.iter().map(|change| secrets::top_level(&change.path).to_owned()).collect();
+/// The same, and the secrets at these paths, which were set anew or removed.
+pub(crate) fn with_secrets(mut changes: Vec<FieldChange>, secrets: &[String]) -> Vec<FieldChange> {
     let secret = |path: &String| FieldChange { path: path.clone(), sensitive: true, ..FieldChange::default() };
-    changes.extend(fields.iter().filter(|field| !told.contains(*field)).map(secret));
+    changes.extend(secrets.iter().map(secret));
     changes.sort_by(|a, b| a.path.cmp(&b.path));
     changes
 }
@@ -229,10 +228,10 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_no_message_holds_is_told_by_the_name_of_its_field() {
+    fn a_secret_that_no_message_holds_is_told_by_its_path() {
         let credential = |weight| Message::from(admin::Credential { weight: Some(weight), ..Default::default() });
         let changes = field_changes(Kind::Credential, Some(&credential(1)), Some(&credential(2)));
-        let changes = with_secrets(changes, &["secret".to_owned(), "weight".to_owned()]);
+        let changes = with_secrets(changes, &["secret".to_owned()]);
         assert_eq!(shown(&changes), ["secret (secret)", "weight: 1 -> 2"]);
     }
 }

@@ -138,14 +138,15 @@ impl Reader {
     }
 
     /// Revisions before that one, latest first.
-    pub(super) async fn revisions(
-        &self,
-        before: u64,
-        resource: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<PastRevision>, PastError> {
+    pub(super) async fn revisions(&self, before: u64, limit: usize) -> Result<Vec<PastRevision>, PastError> {
         let mut connection = self.store.acquire().await.map_err(store::Error::from)?;
-        Ok(revisions::before(&mut connection, before, resource, limit).await?)
+        Ok(revisions::before(&mut connection, before, limit).await?)
+    }
+
+    /// What the revisions from one to another touched.
+    pub(super) async fn touched(&self, from: u64, to: u64) -> Result<Vec<(u64, String)>, PastError> {
+        let mut connection = self.store.acquire().await.map_err(store::Error::from)?;
+        Ok(changes::names(&mut connection, from, to).await?)
     }
 
     /// The secrets that were in force at a revision and no longer are.

@@ -107,6 +107,17 @@ pub(crate) async fn of(connection: &mut SqliteConnection, revision: u64) -> Resu
         .await?)
 }
 
+/// The names that the revisions from one to another touched, each with its revision.
+pub(crate) async fn names(connection: &mut SqliteConnection, from: u64, to: u64) -> Result<Vec<(u64, String)>, Error> {
+    let rows: Vec<(i64, String)> =
+        sqlx::query_as("SELECT revision, name FROM changes WHERE revision BETWEEN ? AND ? ORDER BY revision, name")
+            .bind(from.cast_signed())
+            .bind(to.cast_signed())
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().map(|(revision, name)| (revision.cast_unsigned(), name)).collect())
+}
+
 /// Everything that was touched after one revision and up to another, as it was at the first.
 pub(crate) async fn undone(connection: &mut SqliteConnection, at: u64, from: u64) -> Result<Vec<Past>, Error> {
     // Beside min(), bare columns are those of the row that has the minimum (https://www.sqlite.org/lang_select.html#bareagg).

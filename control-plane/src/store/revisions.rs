@@ -239,22 +239,16 @@ pub(crate) async fn get(connection: &mut SqliteConnection, revision: u64) -> Res
         .await?)
 }
 
-/// The revisions that are kept before that one, latest first; of those, if a resource is named, the ones that touched it.
+/// The revisions that are kept before that one, latest first.
 pub(crate) async fn before(
     connection: &mut SqliteConnection,
     revision: u64,
-    resource: Option<&str>,
     limit: usize,
 ) -> Result<Vec<Row>, Error> {
     Ok(sqlx::query_as(
-        "SELECT * FROM revisions WHERE revision < ?1 AND forgotten = 0
-             AND (?2 IS NULL OR EXISTS (
-                 SELECT 1 FROM changes WHERE changes.name = ?2 AND changes.revision = revisions.revision
-             ))
-         ORDER BY revision DESC LIMIT ?3",
+        "SELECT * FROM revisions WHERE revision < ? AND forgotten = 0 ORDER BY revision DESC LIMIT ?",
     )
     .bind(i64::try_from(revision).unwrap_or(i64::MAX))
-    .bind(resource)
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(connection)
     .await?)

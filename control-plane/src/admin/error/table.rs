@@ -3,14 +3,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use signalbox_routing::{Fault, Finding, Kind, ResourceName};
+use signalbox_routing::{Fault, Finding, Kind, ResourceName, Revision};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt as _};
 
 use super::{Error, Places, Violation};
 use crate::{
     bearer::Denied,
-    ledger::{self, Owned, Referenced, Refused},
+    ledger::{self, Owned, PastError, Referenced, Refused},
     store,
 };
 
@@ -72,10 +72,43 @@ fn answer(error: Error) -> Answer {
         Error::NotFound { resource_type, name } => not_found(resource_type, &name),
         Error::Stopping => later("SHUTTING_DOWN", error.to_string()),
         Error::Task(error) => internal(&error),
+        Error::Past(error) => past(&error),
+        Error::Answer(error) => internal(&error),
+        Error::NotRestorable { revision, findings } => not_restorable(revision, &findings),
         Error::Write { source, places } => unwritten(source, &places),
         Error::Http(refused) => over_http::answer(refused),
         Error::Foreign(foreign) => foreign::answer(foreign),
     }
+}
+
+fn past(error: &PastError) -> Answer {
+    match error {
+        PastError::NotKept { revision, .. } => {
+            let name = format!("revisions/{revision}");
+            let mut answer = plain(Code::NotFound, "REVISION_NOT_KEPT", error.to_string());
+            answer.details.set_resource_info(typed("Revision"), name, "", "--keep-revisions says how many are kept");
+            answer
+        }
+        PastError::Storage(error) => not_stored(error),
+        PastError::Closed => later("SHUTTING_DOWN", error.to_string()),
+        PastError::Name(_)
+        | PastError::Unreadable { .. }
+        | PastError::Unservable(_)
+        | PastError::Damaged { .. } => internal(error),
+    }
+}
+
+/// The request is as it should be; what was right then is not now.
+fn not_restorable(revision: Revision, findings: &[Finding]) -> Answer {
+    let violations: Vec<_> = findings.iter().map(|finding| Places::default().violation(finding)).collect();
+    let first = summary(violations.iter().map(|violation| (&violation.field, &violation.description)));
+    let message = format!(
+        "revision {revision} cannot be brought back as it was: {first}; name fewer or more `kinds`, or set \
+         `restore_secrets` where a secret is missing"
+    );
+    let violation = |Violation { field, reason, description }| PreconditionViolation::new(reason, field, description);
+    let violations = violations.into_iter().map(violation).collect();
+    precondition(Code::FailedPrecondition, "NOT_RESTORABLE", message, violations)
 }
 
 fn unwritten(error: ledger::Error, places: &Places) -> Answer {

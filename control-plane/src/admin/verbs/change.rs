@@ -4,7 +4,7 @@ use prost_types::FieldMask;
 use signalbox_proto::admin::v1::DeleteResponse;
 use signalbox_routing::{Id, Kind, ResourceName};
 
-use super::{Call, Verbs, parse_name, shown};
+use super::{Answered, Call, Verbs, parse_name};
 use crate::{
     admin::{
         apply::changes,
@@ -57,16 +57,15 @@ pub(crate) struct Delete {
 }
 
 impl Verbs {
-    /// Makes a resource, and says whether it was committed.
-    pub(crate) async fn create<R: Resource>(&self, call: Call, create: Create<R>) -> Result<(R, bool), Error> {
+    /// Makes a resource.
+    pub(crate) async fn create<R: Resource>(&self, call: Call, create: Create<R>) -> Result<Answered<R>, Error> {
         let Create { name, resource, validate_only } = create;
         let wanted = said(resource)?;
         let edit = |state: &State, name: ResourceName| match state.get(&name) {
             Some(_) => Err(Refused::AlreadyExists(name)),
             None => put(wanted, &name, None),
         };
-        let written = self.write::<R, _>(call.entry(validate_only)?, &name, edit).await?;
-        Ok((shown(&written.state, &name)?, written.committed))
+        self.write::<R, R, _, _>(call.entry(validate_only)?, name, edit, shown_after).await
     }
 
     /// Changes a resource.
@@ -87,8 +86,7 @@ impl Verbs {
             None if allow_missing && wanted.etag().is_empty() => put(wanted, &name, None),
             None => Err(Refused::NotFound(name)),
         };
-        let written = self.write::<R, _>(call.entry(validate_only)?, &name, edit).await?;
-        shown(&written.state, &name)
+        Ok(self.write::<R, R, _, _>(call.entry(validate_only)?, name, edit, shown_after).await?.message)
     }
 
     /// Removes a resource, and says which revision that made.
@@ -104,20 +102,37 @@ impl Verbs {
             None if allow_missing => Ok(Vec::new()),
             None => Err(Refused::NotFound(name)),
         };
-        let written = self.write::<R, _>(call.entry(validate_only)?, &name, edit).await?;
-        let changes = changes(&written, validate_only);
-        Ok(DeleteResponse { revision: written.revision.get(), changes, findings: Vec::new(), rollout: None })
+        let answer = move |written: &Written, _: &ResourceName| DeleteResponse {
+            revision: written.revision.get(),
+            changes: changes(written, validate_only),
+            findings: Vec::new(),
+            rollout: None,
+        };
+        Ok(self.write::<R, _, _, _>(call.entry(validate_only)?, name, edit, answer).await?.message)
     }
 
-    async fn write<R, F>(&self, entry: Entry, name: &ResourceName, edit: F) -> Result<Written, Error>
+    async fn write<R, M, F, A>(
+        &self,
+        entry: Entry,
+        name: ResourceName,
+        edit: F,
+        answer: A,
+    ) -> Result<Answered<M>, Error>
     where
         R: Resource,
+        M: prost::Message + Default + 'static,
         F: FnOnce(&State, ResourceName) -> Result<Vec<Edit>, Refused> + Send + 'static,
+        A: FnOnce(&Written, &ResourceName) -> M + Send + 'static,
     {
-        let edited = name.clone();
-        let written = self.ledger.write(entry, move |state| edit(state, edited)).await;
-        written.map_err(|source| Error::Write { source, places: Places::one(name.clone(), R::FIELD) })
+        let (edited, places) = (name.clone(), Places::one(name.clone(), R::FIELD));
+        self.answer(entry, places, move |state| edit(state, edited), move |written| answer(written, &name)).await
     }
+}
+
+/// The resource as the write leaves it.
+fn shown_after<R: Resource>(written: &Written, name: &ResourceName) -> R {
+    let stored = written.state.get(name).map(|stored| stored.message());
+    stored.as_ref().and_then(R::of).cloned().unwrap_or_default()
 }
 
 /// What the caller says of a resource. What is not theirs to say, the ledger overwrites.

@@ -39,7 +39,7 @@ impl Verbs {
         let listing = Listing { collection: &collection, epoch: &present.position.epoch };
         let Page { size, after, revision } = Page::read(asked, listing)?;
         let after = after.map(|name| continued(&name, R::KIND, &collection)).transpose()?;
-        let state = self.state_at(revision)?;
+        let state = self.state_at(revision).await?;
         let revision = state.position.revision.get();
         let provider = provider.cloned();
         let wanted = Wanted { state, provider, after, filter, size };
@@ -57,12 +57,11 @@ impl Verbs {
     }
 
     /// The configuration at a revision; 0 = the current one.
-    fn state_at(&self, revision: u64) -> Result<Arc<State>, Error> {
-        let present = self.ledger.state();
-        if revision == 0 || revision == present.position.revision.get() {
-            return Ok(present);
+    async fn state_at(&self, revision: u64) -> Result<Arc<State>, Error> {
+        match revision {
+            0 => Ok(self.ledger.state()),
+            revision => Ok(self.ledger.at(revision).await?),
         }
-        Err(Error::NotFound { resource_type: "Revision", name: format!("revisions/{revision}") })
     }
 }
 
