@@ -8,7 +8,7 @@ use signalbox_proto::{
         ApplyConfigRequest, ApplyConfigResponse, ClientKey, Config, CreateClientKeyRequest, CreateCredentialRequest,
         CreateProviderRequest, Credential, Provider, client_key_service_client::ClientKeyServiceClient,
         config_service_client::ConfigServiceClient, credential_service_client::CredentialServiceClient,
-        provider_service_client::ProviderServiceClient,
+        provider_service_client::ProviderServiceClient, revision_service_client::RevisionServiceClient,
     },
     config::v1::Dialect,
 };
@@ -34,6 +34,7 @@ mod changing;
 mod door;
 mod fleet;
 mod foreign;
+mod history;
 mod hostile;
 mod listing;
 mod over_http;
@@ -126,6 +127,10 @@ impl Running {
 
     fn client_keys(&self) -> ClientKeyServiceClient<Authorized> {
         ClientKeyServiceClient::with_interceptor(self.channel(), Self::bearer(TOKEN))
+    }
+
+    fn revisions(&self) -> RevisionServiceClient<Authorized> {
+        RevisionServiceClient::with_interceptor(self.channel(), Self::bearer(TOKEN))
     }
 
     fn config(&self) -> ConfigServiceClient<Authorized> {

@@ -240,18 +240,12 @@ pub(crate) async fn get(connection: &mut SqliteConnection, revision: u64) -> Res
 }
 
 /// The revisions that are kept before that one, latest first.
-pub(crate) async fn before(
-    connection: &mut SqliteConnection,
-    revision: u64,
-    limit: usize,
-) -> Result<Vec<Row>, Error> {
-    Ok(sqlx::query_as(
-        "SELECT * FROM revisions WHERE revision < ? AND forgotten = 0 ORDER BY revision DESC LIMIT ?",
-    )
-    .bind(i64::try_from(revision).unwrap_or(i64::MAX))
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(connection)
-    .await?)
+pub(crate) async fn before(connection: &mut SqliteConnection, revision: u64, limit: usize) -> Result<Vec<Row>, Error> {
+    Ok(sqlx::query_as("SELECT * FROM revisions WHERE revision < ? AND forgotten = 0 ORDER BY revision DESC LIMIT ?")
+        .bind(i64::try_from(revision).unwrap_or(i64::MAX))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?)
 }
 
 /// The earliest revision that is kept.

@@ -91,10 +91,9 @@ fn past(error: &PastError) -> Answer {
         }
         PastError::Storage(error) => not_stored(error),
         PastError::Closed => later("SHUTTING_DOWN", error.to_string()),
-        PastError::Name(_)
-        | PastError::Unreadable { .. }
-        | PastError::Unservable(_)
-        | PastError::Damaged { .. } => internal(error),
+        PastError::Name(_) | PastError::Unreadable { .. } | PastError::Unservable(_) | PastError::Damaged { .. } => {
+            internal(error)
+        }
     }
 }
 

@@ -43,9 +43,7 @@ impl Verbs {
         }
         let packed = move |written: &Written| answer(written).encode_to_vec().into();
         match self.ledger.write_once(entry, edit, packed).await.map_err(unwritten)? {
-            Once::Done(written, answer) => {
-                Ok(Answered { message: M::decode(answer)?, committed: written.committed })
-            }
+            Once::Done(written, answer) => Ok(Answered { message: M::decode(answer)?, committed: written.committed }),
             Once::Repeated(answer) => Ok(Answered { message: M::decode(answer)?, committed: false }),
         }
     }
