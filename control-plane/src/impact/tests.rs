@@ -1,0 +1,1 @@
+//! What changes mean for clients, on states made of a few resources.
