@@ -26,6 +26,8 @@ mod auth;
 mod client_key;
 mod credential;
 mod error;
+mod explain;
+mod export;
 mod filter;
 mod foreign;
 mod http;
@@ -37,6 +39,7 @@ mod replica;
 mod resource;
 mod revision;
 mod route;
+mod sealed;
 mod settings;
 mod verbs;
 

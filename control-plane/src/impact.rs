@@ -11,8 +11,6 @@ use crate::{ledger::Difference, state::State};
 mod fields;
 mod keys;
 mod reach;
-#[cfg(test)]
-mod tests;
 mod traffic;
 
 pub(crate) use fields::{field_changes, with_secrets};

@@ -11,8 +11,16 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use crate::{fence::Fence, history::Since, message::Message, seal::MasterKey, state::State, store};
+use crate::{
+    fence::Fence,
+    history::Since,
+    message::Message,
+    seal::{ExportKey, MasterKey},
+    state::State,
+    store,
+};
 
+mod alone;
 mod commit;
 mod draft;
 mod error;
@@ -64,6 +72,7 @@ pub struct Ledger {
     past: past::Reader,
     fence: Option<Arc<Fence>>,
     readers: SqlitePool,
+    export_key: Arc<ExportKey>,
 }
 
 /// What a write says about itself; kept with the revision.
@@ -318,6 +327,22 @@ impl Ledger {
         let maintenance = Maintenance::new(work, committed, reply);
         self.commands.send(Command::Maintain(maintenance)).await.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// What the secrets of an export are sealed under.
+    pub(crate) fn export_key(&self) -> &ExportKey {
+        &self.export_key
+    }
+
+    /// What a configuration of nothing but these edits would be, without a database.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), but for what only a database can say.
+    pub(crate) fn alone<F>(edit: F) -> Result<Written, Error>
+    where
+        F: FnOnce(&State) -> Result<Vec<Edit>, Refused>,
+    {
+        alone::written(edit)
     }
 
     /// A connection that only reads.

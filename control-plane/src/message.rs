@@ -202,6 +202,24 @@ impl Message {
         }
     }
 
+    /// The message without what only the control plane sets, as an operator would have said it.
+    pub(crate) fn unstamped(mut self) -> Self {
+        each!(&mut self, said => {
+            said.revision = 0;
+            said.etag = String::new();
+            said.update_time = None;
+        });
+        match &mut self {
+            Self::Settings(_) => {}
+            Self::Provider(said) => said.create_time = None,
+            Self::Credential(said) => (said.create_time, said.secret_version) = (None, 0),
+            Self::ClientKey(key) => (key.said.create_time, key.said.display_prefix) = (None, String::new()),
+            Self::Redirect(said) => said.create_time = None,
+            Self::Route(said) => said.create_time = None,
+        }
+        self
+    }
+
     /// Fills in what only the control plane sets. `spec` is the text that this version is stored as.
     pub(crate) fn stamp(&mut self, stamp: &Stamp, spec: &str) {
         let Stamp { revision, create_time, update_time, secret_version } = *stamp;

@@ -12,6 +12,10 @@ use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+mod export;
+
+pub(crate) use export::{ExportError, ExportKey};
+
 /// The layout of everything sealed: this byte, the nonce, the ciphertext with its tag.
 const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 24;

@@ -9,6 +9,7 @@ use std::{
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage as _, Value};
 use secrecy::{ExposeSecret as _, SecretString};
 use signalbox_proto::DESCRIPTORS;
+use signalbox_routing::{Kind as ResourceKind, Resource};
 
 use crate::message::is_output_only;
 
@@ -49,6 +50,20 @@ pub(crate) fn take(message: &mut DynamicMessage) -> Secrets {
         }
     });
     taken
+}
+
+/// The secrets in a resource as data planes get it. Their paths are the same as in what operators say.
+pub(crate) fn of_body(resource: &Resource) -> Secrets {
+    let message = match resource.name.kind() {
+        ResourceKind::Settings => "signalbox.config.v1.Settings",
+        ResourceKind::Provider => "signalbox.config.v1.Provider",
+        ResourceKind::Credential => "signalbox.config.v1.Credential",
+        ResourceKind::Route => "signalbox.config.v1.Route",
+        ResourceKind::ClientKey | ResourceKind::Redirect => return Secrets::new(),
+    };
+    let schema = DESCRIPTORS.get_message_by_name(message);
+    let body = schema.and_then(|schema| DynamicMessage::decode(schema, resource.body.clone()).ok());
+    body.map(|mut body| take(&mut body)).unwrap_or_default()
 }
 
 /// Where a message without its secrets has room for one: the part that would hold it is there, and holds nothing in its place. A

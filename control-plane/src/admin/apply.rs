@@ -1,27 +1,30 @@
 //! The whole configuration as one document, over gRPC: many resources brought to a wanted state in one revision.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use prost_types::FieldMask;
 use signalbox_proto::admin::v1::{
     ApplyConfigRequest, ApplyConfigResponse, Change, Config, ExplainRouteRequest, ExplainRouteResponse,
-    ExportConfigRequest, ExportConfigResponse, FieldChange, ValidateConfigRequest, ValidateConfigResponse,
-    apply_config_request::Mode, change::Kind, config_service_server::ConfigService,
+    ExportConfigRequest, ExportConfigResponse, FieldChange, Finding, Role, ValidateConfigRequest,
+    ValidateConfigResponse, apply_config_request::Mode, change::Kind, config_service_server::ConfigService,
 };
 use tonic::{Request, Response, Status};
 
 use super::{
+    auth::Actor,
     error::{Error, Violation},
+    sealed::Sealed,
     verbs::{Call, Verbs},
 };
 use crate::{
-    impact::{field_changes, with_secrets},
-    ledger::{Difference, DifferenceKind, Edit, Entry, Refused, Written},
+    impact::{field_changes, impact, impact_of_commit, with_secrets},
+    ledger::{self, Difference, DifferenceKind, Edit, Entry, Refused, Written},
     state::State,
 };
 
 mod document;
 mod plan;
+mod validate;
 
 use document::Document;
 use plan::Plan;
@@ -44,7 +47,7 @@ impl Whole {
     /// # Errors
     /// [`InvalidDocument`] names every resource in it whose name is none, or comes twice.
     pub(crate) fn read(config: Config, owner_labels: BTreeMap<String, String>) -> Result<Self, InvalidDocument> {
-        let Document { wanted, places: _ } = Document::read(config).map_err(|violations| {
+        let Document { wanted, .. } = Document::read(config, &Arc::default()).map_err(|violations| {
             let words = |violation: Violation| {
                 let field = violation.field.strip_prefix("config.").unwrap_or(&violation.field);
                 format!("`{field}`: {}", violation.description)
@@ -72,23 +75,24 @@ impl ConfigService for Verbs {
 
     async fn validate_config(
         &self,
-        _request: Request<ValidateConfigRequest>,
+        request: Request<ValidateConfigRequest>,
     ) -> Result<Response<ValidateConfigResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        Ok(Response::new(self.validate(request.into_inner()).await?))
     }
 
     async fn export_config(
         &self,
-        _request: Request<ExportConfigRequest>,
+        request: Request<ExportConfigRequest>,
     ) -> Result<Response<ExportConfigResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let role = request.extensions().get::<Actor>().map_or(Role::Unspecified, |actor| actor.role);
+        Ok(Response::new(self.export(role, request.into_inner()).await?))
     }
 
     async fn explain_route(
         &self,
-        _request: Request<ExplainRouteRequest>,
+        request: Request<ExplainRouteRequest>,
     ) -> Result<Response<ExplainRouteResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        Ok(Response::new(self.explain(request.into_inner()).await?))
     }
 }
 
@@ -103,21 +107,49 @@ impl Verbs {
             comment,
             max_deletes,
             request_id: _,
-            sealed: _,
+            sealed,
         } = request;
         let max_deletes = prunes(mode, &owner_labels)?.then_some(max_deletes);
         let config = config.ok_or_else(|| Violation::missing("config"))?;
-        let Document { wanted, places } = Document::read(config).map_err(Error::Request)?;
+        let sealed = Arc::new(Sealed::open(self.ledger().export_key(), &sealed)?);
+        let Document { wanted, places, .. } = Document::read(config, &sealed).map_err(Error::Request)?;
         let plan = Plan { wanted, owner_labels, expected_revision, max_deletes };
         let entry = Entry { comment, ..call.entry(validate_only)? };
         let answer = move |written: &Written| ApplyConfigResponse {
             revision: written.revision.get(),
             unchanged: written.changes.is_empty(),
             changes: changes(written, validate_only),
-            findings: Vec::new(),
+            findings: findings(written, validate_only),
         };
         Ok(self.answer(entry, places, move |state| plan.edits(state), answer).await?.message)
     }
+
+    /// Where a document would lead that is merged into what there is. Nothing is committed.
+    pub(super) async fn merged(&self, config: Config) -> Result<Written, Error> {
+        let Document { wanted, places, .. } = Document::read(config, &Arc::default()).map_err(Error::Request)?;
+        let plan = Plan { wanted, owner_labels: BTreeMap::new(), expected_revision: 0, max_deletes: None };
+        self.rehearse(plan).await.map_err(|source| Error::Write { source, places })
+    }
+
+    /// Does everything but commit.
+    async fn rehearse(&self, plan: Plan) -> Result<Written, ledger::Error> {
+        let entry = Entry {
+            actor: String::new(),
+            source_ip: None,
+            method: "rehearse",
+            comment: String::new(),
+            validate_only: true,
+            request: None,
+            rollback_of: None,
+        };
+        self.ledger().write(entry, move |state| plan.edits(state)).await
+    }
+}
+
+/// What a write means for clients, or would: in a dry run with all that there is to say.
+pub(super) fn findings(written: &Written, dry: bool) -> Vec<Finding> {
+    let Written { before, state, changes, .. } = written;
+    if dry { impact(before, state, changes) } else { impact_of_commit(before, state, changes) }
 }
 
 /// Whether what is not mentioned goes.

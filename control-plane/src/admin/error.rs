@@ -33,6 +33,19 @@ pub(crate) enum Error {
         /// The full name.
         name: String,
     },
+    /// Only administrators may have this.
+    #[error("{0} needs ROLE_ADMIN")]
+    AdminOnly(&'static str),
+    /// The secrets of a revision that is no longer the current one.
+    #[error(
+        "the secrets of revision {revision} are not at hand: only those of the current one, {current}, can be exported"
+    )]
+    SecretsOfThePast {
+        /// What was asked for.
+        revision: u64,
+        /// The current one.
+        current: Revision,
+    },
     /// What was asked for ended with the control plane.
     #[error("the control plane is shutting down")]
     Stopping,

@@ -89,7 +89,7 @@ impl Resource for ClientKey {
 
     fn into_message(self, name: &ResourceName, stored: Option<&Message>) -> Result<Message, Finding> {
         let fingerprint = match (&self.imported, stored) {
-            (Some(imported), _) => fingerprint(imported),
+            (Some(imported), stored) => fingerprint(imported).map(|given| recognised(given, stored)),
             (None, Some(Message::ClientKey(stored))) => Ok(stored.fingerprint()),
             (None, _) => Err(("import_secret", Fault::Missing)),
         };
@@ -105,6 +105,16 @@ impl Resource for ClientKey {
 fn named(mut message: Message, name: &ResourceName) -> Message {
     message.set_name(name);
     message
+}
+
+/// The digest of a key that is stored already says no less of it than what is stored.
+fn recognised(given: Fingerprint, stored: Option<&Message>) -> Fingerprint {
+    match stored {
+        Some(Message::ClientKey(stored)) if *stored.sha256() == given.sha256 && given.display_prefix.is_empty() => {
+            stored.fingerprint()
+        }
+        _ => given,
+    }
 }
 
 fn fingerprint(imported: &Imported) -> Result<Fingerprint, (&'static str, Fault)> {

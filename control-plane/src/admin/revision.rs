@@ -20,7 +20,7 @@ use signalbox_routing::{self as routing, Fault, Kind as ResourceKind};
 use tonic::{Request, Response, Status};
 
 use super::{
-    apply::changes,
+    apply::{changes, findings},
     error::{Error, Places, Violation},
     filter::Filter,
     page::{self, Asked, Listing, Page},
@@ -161,7 +161,13 @@ impl Verbs {
             revision: written.revision.get(),
             unchanged: written.changes.is_empty(),
             changes: changes(written, validate_only),
-            findings: not_brought_back.get().cloned().unwrap_or_default(),
+            findings: not_brought_back
+                .get()
+                .into_iter()
+                .flatten()
+                .cloned()
+                .chain(findings(written, validate_only))
+                .collect(),
         };
         let answered = self.answer(entry, Places::default(), edit, answer).await;
         Ok(answered.map_err(|error| not_restorable(revision, error))?.message)

@@ -31,17 +31,22 @@ use crate::{
 
 mod applying;
 mod changing;
+mod documents;
 mod door;
+mod explaining;
+mod exporting;
 mod fleet;
 mod foreign;
 mod history;
 mod hostile;
+mod impact;
 mod listing;
 mod over_http;
 mod raw_http;
 mod replica;
 mod secrets;
 mod serving;
+mod validating;
 
 const TOKEN: &str = "the-admin-token";
 const MASTER_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";

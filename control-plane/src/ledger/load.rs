@@ -36,8 +36,7 @@ pub(super) async fn state(connection: &mut SqliteConnection, key: &DataKey) -> R
     let revision = Revision::new(head.revision).ok_or(OpenError::Incomplete("history"))?;
     let position = Position { epoch: head.epoch.as_str().into(), revision, digest: Digest::default() };
     let (runtime, resources) = (Runtime::default(), Resources::default());
-    let mut state =
-        State { position, commit_time: head.commit_time, runtime, history: History::default(), resources };
+    let mut state = State { position, commit_time: head.commit_time, runtime, history: History::default(), resources };
 
     let at_once = thread::available_parallelism().map_or(1, usize::from);
     let held = Arc::new(all_held(connection, key).await?);

@@ -114,7 +114,8 @@ pub(super) async fn open(options: Options) -> Result<(Ledger, Writer), OpenError
     let readers = store.readers().clone();
     let past = past::Reader::new(readers.clone());
     let tidying = Tidying::new(retention);
-    let ledger = Ledger { commands: sender, state, past, fence: fence.clone(), readers };
+    let export_key = Arc::new(master_key.export_key());
+    let ledger = Ledger { commands: sender, state, past, fence: fence.clone(), readers, export_key };
     Ok((ledger, Writer { store, key, commands, published, tidying, fence, doubtful: None }))
 }
 

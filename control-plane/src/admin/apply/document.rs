@@ -1,6 +1,6 @@
 //! Reads a document: which resources are wanted, and where in it each of them is. It does not look at what there is.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use signalbox_proto::admin::v1::Config;
 use signalbox_routing::{Finding, ResourceName};
@@ -9,6 +9,7 @@ use crate::{
     admin::{
         error::{Places, Violation},
         resource::Resource,
+        sealed::Sealed,
         verbs::parse_name,
     },
     message::Message,
@@ -38,6 +39,8 @@ pub(super) struct Document {
     pub(super) wanted: Vec<Wanted>,
     /// Where they are.
     pub(super) places: Places,
+    /// The secrets of those that bring none.
+    sealed: Arc<Sealed>,
 }
 
 impl Document {
@@ -45,9 +48,15 @@ impl Document {
     ///
     /// # Errors
     /// Every name in it that is none of its kind, or that comes twice.
-    pub(super) fn read(config: Config) -> Result<Self, Vec<Violation>> {
+    pub(super) fn read(config: Config, sealed: &Arc<Sealed>) -> Result<Self, Vec<Violation>> {
+        let (document, violations) = Self::read_some(config, sealed);
+        if violations.is_empty() { Ok(document) } else { Err(violations) }
+    }
+
+    /// Reads what can be read of a document, and says what cannot.
+    pub(super) fn read_some(config: Config, sealed: &Arc<Sealed>) -> (Self, Vec<Violation>) {
         let Config { providers, credentials, client_keys, redirects, routes, settings } = config;
-        let mut document = Self::default();
+        let mut document = Self { sealed: Arc::clone(sealed), ..Self::default() };
         let mut violations = Vec::new();
         document.take("providers", providers, &mut violations);
         document.take("credentials", credentials, &mut violations);
@@ -59,7 +68,7 @@ impl Document {
             settings.name = ResourceName::settings().as_str().to_owned();
             violations.extend(document.add("config.settings".to_owned(), settings).err());
         }
-        if violations.is_empty() { Ok(document) } else { Err(violations) }
+        (document, violations)
     }
 
     fn take<R: Resource>(&mut self, field: &str, resources: Vec<R>, violations: &mut Vec<Violation>) {
@@ -74,8 +83,11 @@ impl Document {
             let rule = format!("`{name}` is said twice: {earlier} says it too");
             return Err(Violation::new(format!("{place}.name"), "DUPLICATE_NAME", rule));
         }
-        let made = name.clone();
-        let make = move |stored: Option<&Message>| resource.into_message(&made, stored);
+        let (made, sealed) = (name.clone(), Arc::clone(&self.sealed));
+        let make = move |stored: Option<&Message>| {
+            let message = resource.into_message(&made, sealed.client_key(&made).or(stored))?;
+            Ok(sealed.fill(&made, message))
+        };
         self.wanted.push(Wanted { name, make: Box::new(make) });
         Ok(())
     }

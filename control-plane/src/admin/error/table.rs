@@ -75,6 +75,8 @@ fn answer(error: Error) -> Answer {
         Error::Past(error) => past(&error),
         Error::Answer(error) => internal(&error),
         Error::NotRestorable { revision, findings } => not_restorable(revision, &findings),
+        Error::AdminOnly(_) => plain(Code::PermissionDenied, "ROLE_TOO_LOW", error.to_string()),
+        Error::SecretsOfThePast { .. } => plain(Code::FailedPrecondition, "SECRETS_NOT_KEPT", error.to_string()),
         Error::Write { source, places } => unwritten(source, &places),
         Error::Http(refused) => over_http::answer(refused),
         Error::Foreign(foreign) => foreign::answer(foreign),

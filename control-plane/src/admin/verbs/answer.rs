@@ -2,6 +2,7 @@
 //! secret.
 
 use prost::Message;
+use tokio::task::spawn_blocking;
 
 use super::Verbs;
 use crate::{
@@ -38,8 +39,12 @@ impl Verbs {
     {
         let unwritten = |source| Error::Write { source, places };
         if entry.request.is_none() || entry.validate_only {
+            let dry = entry.validate_only;
             let written = self.ledger.write(entry, edit).await.map_err(unwritten)?;
-            return Ok(Answered { message: answer(&written), committed: written.committed });
+            let committed = written.committed;
+            // A dry run looks at what a change means for every client key, which may take a while.
+            let message = if dry { spawn_blocking(move || answer(&written)).await? } else { answer(&written) };
+            return Ok(Answered { message, committed });
         }
         let packed = move |written: &Written| answer(written).encode_to_vec().into();
         match self.ledger.write_once(entry, edit, packed).await.map_err(unwritten)? {

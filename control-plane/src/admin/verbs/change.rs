@@ -7,7 +7,7 @@ use signalbox_routing::{Id, Kind, ResourceName};
 use super::{Answered, Call, Verbs, parse_name};
 use crate::{
     admin::{
-        apply::changes,
+        apply::{changes, findings},
         error::{Error, Places, Violation},
         mask::Mask,
         resource::{Resource, typed},
@@ -105,7 +105,7 @@ impl Verbs {
         let answer = move |written: &Written, _: &ResourceName| DeleteResponse {
             revision: written.revision.get(),
             changes: changes(written, validate_only),
-            findings: Vec::new(),
+            findings: findings(written, validate_only),
             rollout: None,
         };
         Ok(self.write::<R, _, _, _>(call.entry(validate_only)?, name, edit, answer).await?.message)

@@ -57,7 +57,10 @@ impl Verbs {
     }
 
     /// The configuration at a revision; 0 = the current one.
-    async fn state_at(&self, revision: u64) -> Result<Arc<State>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Past`] where it is not kept.
+    pub(crate) async fn state_at(&self, revision: u64) -> Result<Arc<State>, Error> {
         match revision {
             0 => Ok(self.ledger.state()),
             revision => Ok(self.ledger.at(revision).await?),

@@ -1,0 +1,95 @@
+//! The configuration as a document that ApplyConfig takes: what operators said, in a stable order, and nothing that only the control
+//! plane sets.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use signalbox_proto::admin::v1::{
+    Config, ExportConfigRequest, ExportConfigResponse, Role, export_config_request::SecretMode,
+};
+use tokio::task::spawn_blocking;
+
+use super::{
+    error::{Error, Violation},
+    sealed,
+    verbs::Verbs,
+};
+use crate::{
+    message::Message,
+    state::{State, Stored},
+};
+
+impl Verbs {
+    /// The configuration as a document. Who asks for its secrets must be an administrator.
+    pub(super) async fn export(&self, role: Role, request: ExportConfigRequest) -> Result<ExportConfigResponse, Error> {
+        let ExportConfigRequest { revision, secrets, labels } = request;
+        let sealed = match SecretMode::try_from(secrets) {
+            Ok(SecretMode::Unspecified | SecretMode::Omit) => false,
+            Ok(SecretMode::Sealed) => true,
+            Err(_) => {
+                let rule = format!("{secrets} is no mode: SECRET_MODE_OMIT or SECRET_MODE_SEALED");
+                return Err(Violation::new("secrets", "INVALID_ENUM", rule).into());
+            }
+        };
+        if sealed && role != Role::Admin {
+            return Err(Error::AdminOnly("an export with sealed secrets"));
+        }
+        let state = self.state_at(revision).await?;
+        let current = self.ledger().state().position.revision;
+        if sealed && state.position.revision != current {
+            return Err(Error::SecretsOfThePast { revision, current });
+        }
+        let ledger = self.ledger().clone();
+        let written = move || {
+            let document = Document { state: &state, labels: &labels };
+            let secrets = if sealed { document.seal(ledger.export_key()) } else { Bytes::new() };
+            ExportConfigResponse {
+                config: Some(document.config()),
+                epoch: state.position.epoch.as_ref().to_owned(),
+                revision: state.position.revision.get(),
+                sealed: secrets,
+            }
+        };
+        // A hundred thousand client keys take a while to write out.
+        Ok(spawn_blocking(written).await?)
+    }
+}
+
+/// A configuration that is to be written out.
+struct Document<'a> {
+    state: &'a State,
+    labels: &'a BTreeMap<String, String>,
+}
+
+impl Document<'_> {
+    fn config(&self) -> Config {
+        let mut config = Config::default();
+        self.resources().for_each(|stored| add(&mut config, stored.message().unstamped()));
+        config
+    }
+
+    fn seal(&self, key: &crate::seal::ExportKey) -> Bytes {
+        sealed::seal(key, self.resources().map(|stored| &**stored))
+    }
+
+    fn resources(&self) -> impl Iterator<Item = &Arc<Stored>> {
+        self.state.resources().filter(|stored| self.labels.is_empty() || self.carries(&stored.message()))
+    }
+
+    fn carries(&self, message: &Message) -> bool {
+        let carried = message.labels();
+        carried.is_some_and(|carried| self.labels.iter().all(|(key, value)| carried.get(key) == Some(value)))
+    }
+}
+
+/// Adds a resource to a document.
+pub(super) fn add(config: &mut Config, message: Message) {
+    match message {
+        Message::Settings(said) => config.settings = Some(said),
+        Message::Provider(said) => config.providers.push(*said),
+        Message::Credential(said) => config.credentials.push(said),
+        Message::ClientKey(key) => config.client_keys.push(key.said().clone()),
+        Message::Redirect(said) => config.redirects.push(said),
+        Message::Route(said) => config.routes.push(*said),
+    }
+}

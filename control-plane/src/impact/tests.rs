@@ -1,1 +1,0 @@
-//! What changes mean for clients, on states made of a few resources.
