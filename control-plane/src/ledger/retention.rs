@@ -36,7 +36,9 @@ impl Default for Retention {
 }
 
 /// The flags that say how much of the past is kept, for every program that has them.
+// A program may have other structs of flags by this name, and clap knows groups by the struct's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[group(skip)]
 pub struct Flags {
     /// How many revisions are kept; older ones can no longer be looked at or gone back to
     #[arg(
