@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use super::{OpenError, held::Held, prospect};
 use crate::{
     convert,
-    history::{self, History, Past},
+    history::{History, Past},
     message::{Message, Stamp, read_spec},
     seal::DataKey,
     state::{Resources, State, Stored},
@@ -111,13 +111,16 @@ async fn all_held(connection: &mut SqliteConnection, key: &DataKey) -> Result<BT
     Ok(all)
 }
 
-/// What came before the state.
+/// Names that are read of what came before. Whoever has missed more than that is sent everything, and the start does not wait for it.
+const MAX_NAMES: usize = 8192;
+
+/// What came before the state. Of the oldest revision the names may not all be there: they are what led to it, and nobody is told those.
 async fn history(connection: &mut SqliteConnection, state: &State) -> Result<History, OpenError> {
     let epoch = &state.position.epoch;
     // What is still there has its name in memory already.
     let shared = |name: ResourceName| state.get(&name).map(|stored| stored.resource.name.clone()).unwrap_or(name);
     let mut history = History::default();
-    let mut rows = revisions::recent(connection, epoch, history::MAX_REVISIONS).await?.into_iter().peekable();
+    let mut rows = revisions::recent(connection, epoch, MAX_NAMES).await?.into_iter().peekable();
     while let Some(first) = rows.next() {
         let number = first.revision()?;
         let digest = Digest::from(first.digest()?);

@@ -255,20 +255,20 @@ pub(crate) async fn oldest(connection: &mut SqliteConnection) -> Result<Option<u
     Ok(oldest.map(i64::cast_unsigned))
 }
 
-/// What the latest revisions of an epoch touched, oldest first.
+/// What the latest revisions of an epoch touched, oldest first: so many names at most, so that of the oldest some may be missing.
 pub(crate) async fn recent(
     connection: &mut SqliteConnection,
     epoch: &str,
-    revisions: usize,
+    names: usize,
 ) -> Result<Vec<Touched>, Error> {
     Ok(sqlx::query_as(
-        "SELECT recent.revision, recent.digest, changes.name
-         FROM (SELECT revision, digest FROM revisions WHERE epoch = ? AND forgotten = 0 ORDER BY revision DESC LIMIT ?) AS recent
-         LEFT JOIN changes USING (revision)
-         ORDER BY recent.revision",
+        "SELECT * FROM (
+             SELECT revisions.revision, digest, name FROM revisions LEFT JOIN changes USING (revision)
+             WHERE epoch = ? AND forgotten = 0 ORDER BY revisions.revision DESC LIMIT ?
+         ) ORDER BY revision",
     )
     .bind(epoch)
-    .bind(i64::try_from(revisions).unwrap_or(i64::MAX))
+    .bind(i64::try_from(names).unwrap_or(i64::MAX))
     .fetch_all(connection)
     .await?)
 }
