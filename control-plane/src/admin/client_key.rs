@@ -1,5 +1,7 @@
 //! The keys that clients present, over gRPC: which verb each call is. A key that is made up here is in one answer and nowhere else.
 
+use std::{sync::Arc, time::SystemTime};
+
 use secrecy::ExposeSecret as _;
 use signalbox_proto::admin::v1::{
     ClientKey, CreateClientKeyRequest, DeleteClientKeyRequest, DeleteResponse, GetClientKeyRequest,
@@ -10,10 +12,15 @@ use signalbox_routing::ResourceName;
 use tonic::{Request, Response, Status};
 
 use super::{
+    error::{Error, Places},
     replica::Wait,
     verbs::{Answered, Asked, Call, Create, Delete, Update, Verbs, parse_id},
 };
-use crate::key;
+use crate::{key, state::State};
+
+mod rotation;
+
+use rotation::Rotation;
 
 #[tonic::async_trait]
 impl ClientKeyService for Verbs {
@@ -78,8 +85,23 @@ impl ClientKeyService for Verbs {
 
     async fn rotate_client_key(
         &self,
-        _request: Request<RotateClientKeyRequest>,
+        request: Request<RotateClientKeyRequest>,
     ) -> Result<Response<RotateClientKeyResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let call = Call::of(&request, "ClientKeyService/RotateClientKey");
+        let request = request.into_inner();
+        let entry = call.entry(request.validate_only)?;
+        let rotation = Rotation::read(request)?;
+        let name = rotation.name.clone();
+        let places = Places::one(name.clone(), "client_key");
+        let secret = Arc::new(key::generate());
+        let made_up = Arc::clone(&secret);
+        let edit = move |state: &State| rotation.edits(state, &made_up, SystemTime::now());
+        let written = self.ledger().write(entry, edit).await.map_err(|source| Error::Write { source, places })?;
+        let mut rotated = rotation::response(&written, &name);
+        let committed = written.committed;
+        if let (Some(successor), true) = (&mut rotated.successor, committed) {
+            successor.secret = secret.expose_secret().to_owned();
+        }
+        Ok(Response::new(rotated))
     }
 }

@@ -29,6 +29,7 @@ use crate::{
     seal::MasterKey,
 };
 
+mod aip;
 mod applying;
 mod changing;
 mod documents;
@@ -44,6 +45,7 @@ mod listing;
 mod over_http;
 mod raw_http;
 mod replica;
+mod rotation;
 mod secrets;
 mod serving;
 mod validating;

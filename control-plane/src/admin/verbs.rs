@@ -25,7 +25,7 @@ mod list;
 
 pub(crate) use super::page::Asked;
 pub(crate) use answer::Answered;
-pub(crate) use change::{Create, Delete, Update};
+pub(crate) use change::{Create, Delete, Update, check};
 
 /// The verbs, and with them every service of the admin API that is about configuration.
 #[derive(Debug, Clone)]

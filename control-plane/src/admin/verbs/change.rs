@@ -145,7 +145,8 @@ fn put<R: Resource>(resource: R, name: &ResourceName, stored: Option<&Message>) 
     Ok(vec![Edit::Put(message)])
 }
 
-fn check(etag: &str, stored: &Message, name: &ResourceName) -> Result<(), Refused> {
+/// Refuses a change of a version that is no longer the current one.
+pub(crate) fn check(etag: &str, stored: &Message, name: &ResourceName) -> Result<(), Refused> {
     if etag.is_empty() || etag == stored.etag() {
         return Ok(());
     }
