@@ -38,6 +38,10 @@ async fn whatever_goes_wrong_is_said_in_one_way() {
     let mut refused = 0;
     for method in methods() {
         for request in wrong(&method.input()) {
+            if method.name() == "WaitForRevision" && request.fields().next().is_none() {
+                // Nothing is wrong with it: it waits.
+                continue;
+            }
             let called = timeout(PATIENCE, app.call_by(&method, &request)).await.expect("every call is answered");
             let Err(status) = called else { continue };
             refused += 1;
