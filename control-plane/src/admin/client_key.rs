@@ -12,11 +12,11 @@ use signalbox_routing::ResourceName;
 use tonic::{Request, Response, Status};
 
 use super::{
-    error::{Error, Places},
+    error::Places,
     replica::Wait,
     verbs::{Answered, Asked, Call, Create, Delete, Update, Verbs, parse_id},
 };
-use crate::{key, state::State};
+use crate::{key, ledger::Written, state::State};
 
 mod rotation;
 
@@ -96,9 +96,8 @@ impl ClientKeyService for Verbs {
         let secret = Arc::new(key::generate());
         let made_up = Arc::clone(&secret);
         let edit = move |state: &State| rotation.edits(state, &made_up, SystemTime::now());
-        let written = self.ledger().write(entry, edit).await.map_err(|source| Error::Write { source, places })?;
-        let mut rotated = rotation::response(&written, &name);
-        let committed = written.committed;
+        let answer = move |written: &Written| rotation::response(written, &name);
+        let Answered { message: mut rotated, committed } = self.answer(entry, places, edit, answer).await?;
         if let (Some(successor), true) = (&mut rotated.successor, committed) {
             successor.secret = secret.expose_secret().to_owned();
         }

@@ -18,6 +18,8 @@ mod etags;
 mod fields;
 mod names;
 mod pages;
+mod request_ids;
+mod revisions;
 mod standard;
 
 /// A kind of resource, and what there is to say of one.

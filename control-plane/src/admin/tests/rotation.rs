@@ -115,3 +115,19 @@ async fn a_dry_run_of_a_rotation_shows_everything_but_a_key() {
     assert_eq!(app.revision().await, old.revision);
     app.stop().await;
 }
+
+#[tokio::test]
+async fn a_rotation_that_is_repeated_makes_no_third_key_and_shows_none() {
+    let app = Running::start().await;
+    app.make_key("ci", ClientKey::default()).await.unwrap();
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let request = RotateClientKeyRequest { request_id, ..of("clientKeys/ci") };
+    let first = rotate(&app, request.clone()).await.unwrap();
+    let revision = app.revision().await;
+    let again = rotate(&app, request).await.unwrap();
+    assert_eq!((app.revision().await, &again.predecessor), (revision, &first.predecessor));
+    let shown = first.successor.unwrap();
+    assert_ne!(shown.secret, "");
+    assert_eq!(again.successor.unwrap(), ClientKey { secret: String::new(), ..shown });
+    app.stop().await;
+}
