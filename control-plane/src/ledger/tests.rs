@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod damage;
+mod history;
 mod maintenance;
 mod random;
 mod restoring;

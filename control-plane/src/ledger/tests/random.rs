@@ -120,6 +120,7 @@ async fn tell(writes: Vec<Vec<Step>>) {
         assert_eq!(answers(&after.runtime), answers(&compiled_from_nothing(&after)));
     }
     undo(&bench.ledger, &states).await;
+    restore(&bench, &states).await;
     let before = bench.ledger.state();
     bench.close().await;
 
@@ -133,6 +134,21 @@ async fn tell(writes: Vec<Vec<Step>>) {
     assert_eq!(answers(&loaded.runtime), answers(&before.runtime));
     assert_eq!(loaded.commit_time, before.commit_time);
     undo(&bench.ledger, &states).await;
+}
+
+/// The state in the middle comes back as it was, secrets included.
+async fn restore(bench: &Bench, states: &[Arc<State>]) {
+    let Some(was) = states.get(states.len() / 2) else { return };
+    let revision = was.position.revision;
+    let past = bench.ledger.at(revision.get()).await.unwrap();
+    let old = past.resources().map(|stored| Edit::Restore(stored.message(), revision));
+    let present = bench.ledger.state();
+    let new = present.resources().filter(|stored| past.get(&stored.resource.name).is_none());
+    let edits = old.chain(new.map(|stored| Edit::Delete(stored.resource.name.clone()))).collect();
+    bench.edit(edits).await.unwrap();
+    let now = bench.ledger.state();
+    assert_eq!(now.position.digest, was.position.digest);
+    assert_eq!(answers(&now.runtime), answers(&was.runtime));
 }
 
 /// Undoing what came later gives every state there was.
