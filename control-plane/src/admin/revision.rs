@@ -161,13 +161,7 @@ impl Verbs {
             revision: written.revision.get(),
             unchanged: written.changes.is_empty(),
             changes: changes(written, validate_only),
-            findings: not_brought_back
-                .get()
-                .into_iter()
-                .flatten()
-                .cloned()
-                .chain(findings(written, validate_only))
-                .collect(),
+            findings: [not_brought_back.get().cloned().unwrap_or_default(), findings(written, validate_only)].concat(),
         };
         let answered = self.answer(entry, Places::default(), edit, answer).await;
         Ok(answered.map_err(|error| not_restorable(revision, error))?.message)
