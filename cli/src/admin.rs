@@ -16,6 +16,8 @@ use tonic::{
 };
 use tonic_types::StatusExt as _;
 
+use crate::connection::Target;
+
 /// Longest wait for a connection, and for the answer to a call.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -45,7 +47,7 @@ impl From<Status> for Error {
 }
 
 /// Each field that is wrong, or the message of a status that names none.
-fn in_words(status: &Status) -> String {
+pub(crate) fn in_words(status: &Status) -> String {
     let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
     let fields: Vec<String> =
         violations.iter().map(|violation| format!("{}: {}", violation.field, violation.description)).collect();
@@ -58,20 +60,30 @@ fn in_words(status: &Status) -> String {
 
 /// Puts the admin token on every call.
 #[derive(Clone)]
-pub struct Bearer(MetadataValue<Ascii>);
+pub struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Bearer {
-    fn new(token: &SecretString) -> Result<Self, Error> {
+    /// Somebody with this token; `None` = a client certificate says it all.
+    ///
+    /// # Errors
+    /// [`Error::Token`]
+    pub fn new(token: Option<&SecretString>) -> Result<Self, Error> {
+        token.map(Self::header).transpose().map(Self)
+    }
+
+    fn header(token: &SecretString) -> Result<MetadataValue<Ascii>, Error> {
         let mut value: MetadataValue<Ascii> =
             format!("Bearer {}", token.expose_secret()).parse().map_err(|_| Error::Token)?;
         value.set_sensitive(true);
-        Ok(Self(value))
+        Ok(value)
     }
 }
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
         Ok(request)
     }
 }
@@ -92,7 +104,17 @@ impl Admin {
             .map_err(|source| Error::Address { address, source })?
             .connect_timeout(TIMEOUT)
             .timeout(TIMEOUT);
-        Ok(Self(InterceptedService::new(endpoint.connect_lazy(), Bearer::new(token)?)))
+        Ok(Self(InterceptedService::new(endpoint.connect_lazy(), Bearer::new(Some(token))?)))
+    }
+
+    /// The control plane that an operator means.
+    ///
+    /// # Errors
+    /// [`Error::Token`]
+    pub fn at(target: Target) -> Result<Self, Error> {
+        let Target { address: _, endpoint, token, ca: _ } = target;
+        let bearer = Bearer::new(token.as_ref())?;
+        Ok(Self(InterceptedService::new(endpoint.timeout(TIMEOUT).connect_lazy(), bearer)))
     }
 
     /// Whole configurations.
@@ -158,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_token_that_no_header_can_carry_is_refused() {
-        assert!(matches!(Bearer::new(&"a\nb".into()), Err(Error::Token)));
+        assert!(matches!(Bearer::new(Some(&"a\nb".into())), Err(Error::Token)));
     }
 
     #[test]

@@ -12,9 +12,14 @@ use secrecy::SecretString;
 use signalbox_control_plane::{files, import::Format, ledger::RetentionFlags, source};
 use signalbox_logs::Logs;
 
+use crate::{
+    connection::Connection,
+    operate::{self, EXIT_CODES},
+};
+
 /// Signalbox: an OpenAI-compatible gateway in two planes.
 #[derive(Debug, Parser)]
-#[command(name = "signalbox", version, max_term_width = 120)]
+#[command(name = "signalbox", version, max_term_width = 120, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -37,6 +42,9 @@ pub enum Command {
     Faults,
     /// Ask a gateway or a demo upstream whether it is ready: exit with 0 if it is, 1 if not
     Healthcheck(Healthcheck),
+    /// What operators ask of a control plane.
+    #[command(flatten)]
+    Operate(operate::Command),
 }
 
 /// The flags of `up`.
@@ -85,21 +93,7 @@ pub struct Import {
     pub dry_run: bool,
     /// Who asks, and whom.
     #[command(flatten)]
-    pub operator: Operator,
-}
-
-/// How a control plane is reached.
-#[derive(Debug, Args)]
-pub struct Operator {
-    /// Where operators connect
-    #[arg(long, env = "SIGNALBOX_ADDR", value_name = "[ADDRESS:]PORT", default_value = "9090", value_parser = address)]
-    pub address: SocketAddr,
-    /// The file with the admin token, or SIGNALBOX_TOKEN [default: admin-token in the data folder]
-    #[arg(long, env = "SIGNALBOX_TOKEN_FILE", value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-    /// Where the control plane of this machine keeps its files
-    #[arg(long, env = "SIGNALBOX_DATA_DIR", value_name = "DIR", default_value = "./signalbox-data")]
-    pub data_dir: PathBuf,
+    pub connection: Connection,
 }
 
 /// The variable that may hold the admin token itself.

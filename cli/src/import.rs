@@ -3,11 +3,7 @@
 
 use std::{collections::BTreeMap, env, fs, io, path::PathBuf};
 
-use secrecy::SecretString;
-use signalbox_control_plane::{
-    files::{self, ADMIN_TOKEN},
-    import::{self, Format, Merged, merge},
-};
+use signalbox_control_plane::import::{self, Format, Merged, merge};
 use signalbox_proto::admin::v1::{
     ApplyConfigRequest, ApplyConfigResponse, Config, GetSettingsRequest, apply_config_request::Mode,
 };
@@ -15,13 +11,13 @@ use tonic::{Code, Status};
 
 use crate::{
     admin::{self, Admin},
-    arguments::{Import as Arguments, InvalidSecret, Operator, TOKEN_VARIABLE, secret},
+    arguments::Import as Arguments,
+    connection::{self, Address},
 };
 
 mod report;
 
 pub use report::Report;
-pub(crate) use report::write_table;
 
 /// Whoever has made a resource and looks after it.
 const OWNER: &str = "managed-by";
@@ -53,14 +49,14 @@ pub enum Error {
         /// The format.
         format: Format,
     },
-    /// The admin token cannot be had.
+    /// Nobody says how the control plane is reached.
     #[error(transparent)]
-    Token(#[from] InvalidSecret),
+    Connection(#[from] connection::Error),
     /// There is no control plane to talk to.
     #[error("no control plane answers at {address} (--address): {}", status.message())]
     Unreachable {
         /// Where it was expected.
-        address: std::net::SocketAddr,
+        address: Address,
         /// What came instead.
         status: Box<Status>,
     },
@@ -74,7 +70,7 @@ impl Error {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Unreadable { .. } | Self::Invalid { .. } | Self::Token(_) => true,
+            Self::Unreadable { .. } | Self::Invalid { .. } | Self::Connection(_) => true,
             Self::NotVariables { .. } | Self::Unreachable { .. } => false,
             Self::Admin(admin::Error::Refused(status)) => status.code() == Code::InvalidArgument,
             Self::Admin(_) => false,
@@ -87,10 +83,12 @@ impl Error {
 /// # Errors
 /// [`Error`] names the file and the place in it, or the control plane's address.
 pub async fn run(arguments: &Arguments) -> Result<Report, Error> {
-    let Arguments { format, file, from_env: _, dry_run, operator } = arguments;
+    let Arguments { format, file, from_env: _, dry_run, connection } = arguments;
     let (imported, from) = read(*format, file.as_ref())?;
-    let admin = Admin::new(operator.address, &token(operator)?)?;
-    let failed = |status: Status| unreachable(operator, status);
+    let target = connection.target()?;
+    let address = target.address.clone();
+    let admin = Admin::at(target)?;
+    let failed = |status: Status| unreachable(&address, status);
 
     // Whoever looks after a resource already is asked first, in the control plane's own words.
     let owner = BTreeMap::from([(OWNER.to_owned(), "import".to_owned())]);
@@ -149,18 +147,10 @@ fn read(format: Format, file: Option<&PathBuf>) -> Result<(import::Import, Strin
     }
 }
 
-/// The token that was given, else the one that a control plane on this machine has made.
-fn token(operator: &Operator) -> Result<SecretString, InvalidSecret> {
-    match secret(TOKEN_VARIABLE, operator.token_file.as_deref())? {
-        Some(given) => Ok(given),
-        None => Ok(files::read_secret(&operator.data_dir.join(ADMIN_TOKEN))?),
-    }
-}
-
-fn unreachable(operator: &Operator, status: Status) -> Error {
+fn unreachable(address: &Address, status: Status) -> Error {
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded => {
-            Error::Unreachable { address: operator.address, status: Box::new(status) }
+            Error::Unreachable { address: address.clone(), status: Box::new(status) }
         }
         _ => admin::Error::from(status).into(),
     }

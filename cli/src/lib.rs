@@ -3,8 +3,11 @@
 pub mod accounts;
 pub mod admin;
 pub mod arguments;
+pub mod connection;
 pub mod demo;
 pub mod faults;
 pub mod import;
+pub mod operate;
 pub mod signals;
+mod table;
 pub mod up;

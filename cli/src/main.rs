@@ -16,7 +16,7 @@ use signalbox::{
     },
     demo::Demo,
     faults::Table,
-    import, signals,
+    import, operate, signals,
     up::{self, Block, Up},
 };
 use signalbox_control_plane::{files, import::Format};
@@ -36,6 +36,7 @@ async fn main() -> ExitCode {
     let Arguments { command, logs } = Arguments::parse();
     let level = logs.start::<Arguments>();
     let done = match command {
+        Command::Operate(command) => return operate::run::<Arguments>(command).await,
         Command::Up(arguments) => Box::pin(run_up(arguments, level)).await,
         Command::Import(arguments) => run_import(&arguments).await,
         Command::Demo(arguments) => run_demo(arguments).await,

@@ -110,6 +110,14 @@ impl fmt::Display for Format {
     }
 }
 
+/// Reads a text in this gateway's own words: a document of JSON, or any number of YAML.
+///
+/// # Errors
+/// [`Error`] names the line, what is wrong there, and what would be right.
+pub fn documents(text: &str) -> Result<Vec<Config>, Error> {
+    native::documents(readable(text)?)
+}
+
 impl Import {
     /// Reads a text.
     ///

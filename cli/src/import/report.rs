@@ -2,12 +2,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use comfy_table::{ContentArrangement, Table, presets};
 use signalbox_control_plane::import::{Conflict, Format, Note};
 use signalbox_proto::admin::v1::{Change, change::Kind};
 
-/// Widest table, in characters.
-const WIDTH: u16 = 140;
+use crate::table::Table;
 
 /// An import that has been done, or tried out.
 #[derive(Debug)]
@@ -43,19 +41,19 @@ impl Display for Report {
             (false, false) => writeln!(f, "{from} ({format}): imported as revision {revision}.\n")?,
         }
         let outcome = |name| vec![String::clone(name), self.outcome(name)];
-        write_table(f, &["Resource", "What happens to it"], self.names.iter().map(outcome))?;
+        Table::new(&["Resource", "What happens to it"], self.names.iter().map(outcome)).fmt(f)?;
         if !self.conflicts.is_empty() {
             writeln!(f, "\nThese settings say something else already, and are left as they are:\n")?;
             let conflict = |conflict: &Conflict| {
                 let Conflict { field, now, wanted } = conflict;
                 vec![field.clone(), now.clone(), wanted.clone()]
             };
-            write_table(f, &["Setting", "It says", "The file says"], self.conflicts.iter().map(conflict))?;
+            Table::new(&["Setting", "It says", "The file says"], self.conflicts.iter().map(conflict)).fmt(f)?;
         }
         if !self.notes.is_empty() {
             writeln!(f, "\nNot quite as before:\n")?;
             let note = |note: &Note| vec![note.key.clone(), note.text.clone()];
-            write_table(f, &["In the file", "Here"], self.notes.iter().map(note))?;
+            Table::new(&["In the file", "Here"], self.notes.iter().map(note)).fmt(f)?;
         }
         Ok(())
     }
@@ -75,21 +73,6 @@ impl Report {
             (Kind::Delete, _) => "removed".to_owned(),
         }
     }
-}
-
-/// A table for people, in plain characters that a script can cut too.
-pub(crate) fn write_table(
-    f: &mut Formatter<'_>,
-    header: &[&str],
-    rows: impl IntoIterator<Item = Vec<String>>,
-) -> fmt::Result {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
-    table.set_header(header.to_vec());
-    for row in rows {
-        table.add_row(row);
-    }
-    writeln!(f, "{}", table.trim_fmt())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 use secrecy::{ExposeSecret, SecretString};
 use signalbox_proto::admin::v1::{Route, route::Destination};
 
-use crate::import::write_table;
+use crate::table::Table;
 
 /// Everything that whoever has started the system needs to know.
 #[derive(Debug, Clone)]
@@ -89,7 +89,7 @@ impl Display for Block<'_> {
                 let state = if mount.disabled { "off" } else { "on" };
                 vec![mount.path.clone(), mount.target.clone(), mount.proxy.clone(), state.to_owned()]
             };
-            write_table(f, &["Path", "Goes to", "Through", ""], self.0.routes.iter().map(row))?;
+            Table::new(&["Path", "Goes to", "Through", ""], self.0.routes.iter().map(row)).fmt(f)?;
         }
         writeln!(f, "\nTry it:\n")?;
         writeln!(f, "  {}\n", self.curl(client_key.unwrap_or("YOUR-CLIENT-KEY")))?;

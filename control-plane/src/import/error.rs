@@ -15,6 +15,17 @@ pub enum Error {
     /// It can be read, but no resource comes of it.
     #[error("it names no provider, route, redirect or key: that would take everything away, so it is refused")]
     Nothing,
+    /// It is several documents, where only one can be meant.
+    #[error("it holds several YAML documents: a configuration file is one; `signalbox apply` takes several")]
+    Several,
+    /// Something is wrong with one of several documents.
+    #[error("document {number}: {fault}")]
+    Document {
+        /// Which, from 1.
+        number: usize,
+        /// What is wrong with it.
+        fault: Box<Self>,
+    },
     /// It is not written as its format asks.
     #[error("line {line}, column {column}: {problem}")]
     Syntax {
@@ -55,6 +66,11 @@ impl Error {
     /// Something at a key that does not follow its rule.
     pub(super) fn key(key: impl Into<String>, rule: impl Into<Cow<'static, str>>) -> Self {
         Self::Key { key: key.into(), line: None, rule: rule.into() }
+    }
+
+    /// The same, in one of several documents.
+    pub(super) fn in_document(self, number: usize) -> Self {
+        Self::Document { number, fault: Box::new(self) }
     }
 
     /// A text with these keys.

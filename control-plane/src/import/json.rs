@@ -1,6 +1,6 @@
 //! Reads JSON into what a format is made of: it says where a fault is, and which keys nobody knows. It never repeats a value.
 
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer};
 use serde_json::{Map, Value, error::Category};
 use serde_path_to_error::{Path, Track};
@@ -39,11 +39,15 @@ pub(super) fn config_of<'de, D>(deserializer: D) -> Result<DynamicMessage, Error
 where
     D: Deserializer<'de, Error = serde_json::Error>,
 {
-    #[expect(clippy::expect_used, reason = "the schemas are compiled in, and a test reads one")]
-    let schema = DESCRIPTORS.get_message_by_name(CONFIG).expect("there is a message for the whole configuration");
     let mut track = Track::new();
     let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
-    schema.deserialize(tracked).map_err(|error| fault(&error, &track.path()))
+    schema().deserialize(tracked).map_err(|error| fault(&error, &track.path()))
+}
+
+/// What a document in this gateway's own words is made of.
+pub(super) fn schema() -> MessageDescriptor {
+    #[expect(clippy::expect_used, reason = "the schemas are compiled in, and a test reads one")]
+    DESCRIPTORS.get_message_by_name(CONFIG).expect("there is a message for the whole configuration")
 }
 
 /// The format that an object is of.
@@ -72,6 +76,11 @@ pub(super) fn of_keys(keys: &Map<String, Value>) -> Result<Format, Error> {
     }
 }
 
+/// Where something is, for whoever wrote it.
+pub(super) fn key(path: &Path) -> String {
+    if path.iter().len() == 0 { "the document".to_owned() } else { path.to_string() }
+}
+
 /// The fault, without the values that the parser repeats.
 fn fault(error: &serde_json::Error, path: &Path) -> Error {
     let (line, column) = (error.line(), error.column());
@@ -80,6 +89,6 @@ fn fault(error: &serde_json::Error, path: &Path) -> Error {
         // What is wrong with the text itself is said without its contents.
         Category::Syntax | Category::Eof | Category::Io => Error::Syntax { line, column, problem },
         Category::Data if path.iter().len() == 0 && line > 0 => Error::Syntax { line, column, problem },
-        Category::Data => Error::Key { key: path.to_string(), line: (line > 0).then_some(line), rule: problem.into() },
+        Category::Data => Error::Key { key: key(path), line: (line > 0).then_some(line), rule: problem.into() },
     }
 }

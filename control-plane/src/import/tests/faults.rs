@@ -85,7 +85,17 @@ const FAULTS: &[(Format, &str, &str)] = &[
         "{\"providers\": [{\"name\": \"providers/a\", \"nonsense\": \"SECRET\"}]}",
         "`providers[0]` (line 1): unrecognized field name 'nonsense'",
     ),
-    (Format::Signalbox, "credentials:\n- name: x\n  secret: [SECRET]", "`credentials[0].secret`: must be a string"),
+    (
+        Format::Signalbox,
+        "credentials:\n- name: x\n  secret: [SECRET]",
+        "`credentials[0].secret` (line 3): must be a string",
+    ),
+    (Format::Signalbox, "credentials: []\n---\ncredentials: [SECRET]", "document 2: `credentials[0]`: must be a map"),
+    (
+        Format::Signalbox,
+        "credentials: []\n---\nroutes: []",
+        "it holds several YAML documents: a configuration file is one; `signalbox apply` takes several",
+    ),
     (Format::Signalbox, "a: 'SECRET", "line 1, column 4: is no YAML that can be read, and no other format"),
     (Format::Signalbox, "", "it is empty: an empty file would take everything away, so it is refused"),
     (
