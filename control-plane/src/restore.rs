@@ -57,7 +57,7 @@ pub struct Standing {
     pub differences: Option<Vec<Difference>>,
 }
 
-/// A resource that is not as it was in the file that was replaced.
+/// A resource or an admin token that is not as it was in the file that was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// Its name.
@@ -256,8 +256,8 @@ fn newest_replaced(database: &Path) -> Option<PathBuf> {
 
 /// What is not in the new file as it is in the old one, by name; `None` where one of them cannot be read.
 async fn compare(old: &Path, new: &Path) -> Option<Vec<Difference>> {
-    let before = parts(old).await?;
-    let mut after = parts(new).await?;
+    let before = visible(old).await?;
+    let mut after = visible(new).await?;
     let mut differences = Vec::new();
     for (name, part) in before {
         match after.remove(&name) {
@@ -271,13 +271,13 @@ async fn compare(old: &Path, new: &Path) -> Option<Vec<Difference>> {
     Some(differences)
 }
 
-async fn parts(database: &Path) -> Option<BTreeMap<String, Digest>> {
+async fn visible(database: &Path) -> Option<BTreeMap<String, Digest>> {
     let read = async {
         let mut connection = copy::reader(database).await?;
-        content::parts(&mut connection).await
+        content::visible(&mut connection).await
     };
     match read.await {
-        Ok(parts) => Some(parts),
+        Ok(visible) => Some(visible),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, file = %database.display(), "it cannot be compared");
             None

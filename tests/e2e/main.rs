@@ -40,6 +40,7 @@ mod refusal;
 mod routes;
 mod secrets;
 mod stopping;
+mod storage;
 mod streams;
 mod sync;
 mod universal;

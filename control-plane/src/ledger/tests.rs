@@ -17,12 +17,14 @@ use crate::{
 };
 
 mod damage;
+mod fixtures;
 mod history;
 mod maintenance;
 mod random;
 mod restoring;
 mod secrets;
 mod storage;
+mod story;
 mod writes;
 
 /// A database in a folder of its own, and the key to it.

@@ -48,3 +48,22 @@ pub(crate) async fn parts(connection: &mut SqliteConnection) -> Result<BTreeMap<
     }
     Ok(parts)
 }
+
+/// What an operator would miss or find again: every resource, and every admin token, which is in no revision.
+pub(crate) async fn visible(connection: &mut SqliteConnection) -> Result<BTreeMap<String, Digest>, Error> {
+    let mut visible = parts(connection).await?;
+    let has_tokens: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'admin_tokens'")
+        .fetch_one(&mut *connection)
+        .await?;
+    if has_tokens > 0 {
+        let tokens: Vec<(String, String, i64)> =
+            sqlx::query_as("SELECT 'adminTokens/' || id, spec, version FROM admin_tokens")
+                .fetch_all(connection)
+                .await?;
+        visible.extend(tokens.into_iter().map(|(name, spec, version)| {
+            let part = of(&name, &spec, version.cast_unsigned(), std::iter::empty());
+            (name, part)
+        }));
+    }
+    Ok(visible)
+}

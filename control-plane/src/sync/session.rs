@@ -26,6 +26,8 @@ use super::{
 };
 use crate::{history::Since, replicas::Membership, source::Outcome, state::State};
 
+mod log;
+
 /// Longest wait for an acknowledgement, however slow the replica has said it is.
 const MAX_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -299,7 +301,7 @@ impl Session {
         };
         let held = ack.held.as_ref().map(Position::from_wire).transpose().map_err(Refusal::Acknowledgement)?;
         self.last_apply = duration(ack.decode_time) + duration(ack.apply_time);
-        log(self.membership.id(), &ack, &update);
+        log::acknowledged(self.membership.id(), &ack, update.target.revision);
         if ack.outcome() == ack::Outcome::NeedFull && update.base.is_some() {
             self.have = None;
         } else {
@@ -387,25 +389,4 @@ fn jitter(around: Duration) -> Duration {
 
 fn duration(wire: Option<prost_types::Duration>) -> Duration {
     wire.and_then(|wire| Duration::try_from(wire).ok()).unwrap_or_default().min(MAX_PATIENCE)
-}
-
-fn log(replica: &str, ack: &sync::Ack, update: &Encoded) {
-    let revision = update.target.revision.get();
-    let first = ack.rejections.first().map_or("", |rejection| rejection.reason.as_str());
-    match ack.outcome() {
-        ack::Outcome::Applied => tracing::debug!(replica, revision, "revision in force"),
-        ack::Outcome::AppliedPartially => {
-            tracing::warn!(
-                replica,
-                revision,
-                not_in_force = ack.rejection_count,
-                reason = first,
-                "revision in force in part"
-            );
-        }
-        ack::Outcome::NeedFull => tracing::info!(replica, revision, "replica needs everything"),
-        ack::Outcome::Rejected | ack::Outcome::Unspecified => {
-            tracing::error!(replica, revision, reason = first, "replica refused the revision")
-        }
-    }
 }

@@ -123,14 +123,18 @@ async fn an_adopted_history_is_held_back_from_nobody() {
     let place = Place::new();
     let bench = place.open().await;
     bench.put(client_key("leaked", 1)).await.unwrap();
+    let token = "INSERT INTO admin_tokens VALUES ('old', zeroblob(32), NULL, 'sb_admin', '{}', 1, 0, 0)";
+    sqlx::raw_sql(token).execute(&mut place.intrude().await).await.unwrap();
     let copy = place.back_up("backup.db").await;
     bench.delete("clientKeys/leaked").await.unwrap();
+    sqlx::raw_sql("DELETE FROM admin_tokens").execute(&mut place.intrude().await).await.unwrap();
     bench.close().await;
     place.restore(&copy).await;
 
     let standing = restore::standing(&place.database()).await.unwrap();
     assert!(matches!(standing.fence, Some(Fence::Restored { .. })));
-    assert_eq!(standing.differences.unwrap(), [difference("clientKeys/leaked", Fate::Back)]);
+    let back = [difference("adminTokens/old", Fate::Back), difference("clientKeys/leaked", Fate::Back)];
+    assert_eq!(standing.differences.unwrap(), back);
     let adopted = restore::adopt(&place.database()).await.unwrap();
     assert_eq!(adopted, standing.revision + 1);
     assert_eq!(restore::standing(&place.database()).await.unwrap().fence, None);

@@ -1,0 +1,105 @@
+//! Databases of every schema that was shipped, brought to this build's. Each `schema-NNNN.sql` in `control-plane/tests/fixtures` has
+//! lived through the [`story`]; the one of this build's schema is written by
+//! `SIGNALBOX_FIXTURE=/tmp/control.db cargo test -p signalbox-control-plane --lib fixtures` and `sqlite3 /tmp/control.db .dump`.
+
+use std::{env, fs};
+
+use sqlx::Connection as _;
+
+use super::{story::REVISIONS, *};
+use crate::{files::BACKUPS, migrate, migrate::Standing, store::copy};
+
+/// Every shipped schema by its last step.
+const FIXTURES: [(i64, &str); 1] = [(1, include_str!("../../../tests/fixtures/schema-0001.sql"))];
+
+/// What this build's steps make, as SQLite tells it.
+const SCHEMA: &str = include_str!("../../../tests/fixtures/schema.sql");
+
+async fn load(place: &Place, fixture: &'static str) {
+    let options = SqliteConnectOptions::new().filename(place.database()).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::raw_sql(fixture).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// A ledger that has just lived through the story.
+async fn fresh() -> (Place, Bench) {
+    let place = Place::of_fixtures();
+    let bench = place.open().await;
+    bench.live_through().await;
+    (place, bench)
+}
+
+/// What data planes are told, by name.
+fn served(state: &State) -> Vec<(String, Vec<u8>)> {
+    state.resources().map(|stored| (stored.resource.name.to_string(), stored.resource.body.to_vec())).collect()
+}
+
+#[tokio::test]
+async fn a_database_of_any_earlier_schema_is_what_it_would_be_had_it_begun_with_this_one() {
+    let (_place, now) = fresh().await;
+    for (schema, fixture) in FIXTURES {
+        let place = Place::of_fixtures();
+        load(&place, fixture).await;
+        assert!(matches!(migrate::run(&place.database()).await.unwrap(), Standing::Pending(1..)), "schema {schema}");
+        copy::require_whole(&place.database(), &mut place.intrude().await).await.unwrap();
+        let copies: Vec<_> = fs::read_dir(place.folder.path().join(BACKUPS)).unwrap().flatten().collect();
+        let [copy] = copies.as_slice() else { panic!("schema {schema}: {copies:?}") };
+        let name = copy.file_name().into_string().unwrap();
+        assert!(name.starts_with(&format!("control-schema-{schema}-")), "{name}");
+
+        let bench = place.open().await;
+        let (then, now) = (bench.ledger.state(), now.ledger.state());
+        assert_eq!(served(&then), served(&now), "schema {schema}");
+        assert_eq!(then.position.digest, now.position.digest);
+        assert!(then.position.revision.get() >= REVISIONS);
+        let next = bench.put(route("after", "")).await.unwrap();
+        assert_eq!(next.revision, then.position.revision.next());
+        let before = content(&bench.ledger.state());
+        bench.close().await;
+        copy::verify(&place.database()).await.unwrap();
+        assert_eq!(content(&place.open().await.ledger.state()), before, "schema {schema}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_made_before_a_migration_can_be_restored() {
+    let place = Place::of_fixtures();
+    let [(_, fixture), ..] = FIXTURES;
+    load(&place, fixture).await;
+    migrate::run(&place.database()).await.unwrap();
+    let copy = fs::read_dir(place.folder.path().join(BACKUPS)).unwrap().next().unwrap().unwrap().path();
+    let restored = crate::restore::restore(&place.database(), &copy, crate::restore::Taking::AtOnce).await.unwrap();
+    assert_eq!((restored.from, restored.revision), (REVISIONS, REVISIONS + 1));
+    let (_place, now) = fresh().await;
+    assert_eq!(served(&place.open().await.ledger.state()), served(&now.ledger.state()));
+}
+
+#[tokio::test]
+async fn a_shipped_migration_does_not_change_and_a_new_one_is_seen() {
+    let place = Place::new();
+    migrate::run(&place.database()).await.unwrap();
+    let made: Vec<String> = sqlx::query_scalar(
+        "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE '\\_sqlx%' ESCAPE '\\'
+             AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC, name",
+    )
+    .fetch_all(&mut place.intrude().await)
+    .await
+    .unwrap();
+    let made: String = made.iter().map(|sql| format!("{sql};\n\n")).collect();
+    if let Some(path) = env::var_os("SIGNALBOX_SCHEMA") {
+        fs::write(path, &made).unwrap();
+    }
+    assert_eq!(made, SCHEMA, "with SIGNALBOX_SCHEMA=FILE this test writes down what the steps make now");
+}
+
+#[tokio::test]
+async fn the_story_can_be_written_down_for_the_schema_after_this_one() {
+    let (place, bench) = fresh().await;
+    bench.close().await;
+    let copy = crate::backup::make(&place.database(), &place.folder.path().join("fixture.db")).await.unwrap();
+    assert_eq!(copy.revision, Some(REVISIONS));
+    if let Some(path) = env::var_os("SIGNALBOX_FIXTURE") {
+        fs::copy(copy.path, path).unwrap();
+    }
+}
