@@ -1,6 +1,6 @@
 //! Client keys from the wire, one by one: they refer to nothing, and nothing but a digest can be disputed between them.
 
-use std::{cmp::Ordering, num::NonZeroU64, sync::Arc};
+use std::{cmp::Ordering, num::NonZeroU64, panic::resume_unwind, sync::Arc, thread};
 
 use signalbox_proto::config::v1 as config;
 
@@ -29,12 +29,32 @@ pub(super) fn apply(keys: &mut Keys, changes: &[&Change]) {
         Change::Remove(_) => None,
     }));
     due.sort_by(older);
-    for resource in due {
-        if let Err(faults) = compile(&resource).and_then(|key| insert(keys, key)) {
+    let compiled = compile_all(&due);
+    for (resource, compiled) in due.into_iter().zip(compiled) {
+        if let Err(faults) = compiled.and_then(|key| insert(keys, key)) {
             let findings = faults.into_findings(&resource.name, Effect::Deny).collect();
             keys.deny(resource, findings);
         }
     }
+}
+
+/// Keys that are worth another thread.
+const MANY: usize = 4096;
+
+/// Compiles each key, on every core where there are many: none depends on another.
+fn compile_all(due: &[Resource]) -> Vec<Result<ClientKey, Faults>> {
+    let cores = if due.len() < MANY { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
+    let (mine, others) = due.split_at(due.len().div_ceil(cores));
+    let share = mine.len().max(1);
+    thread::scope(|scope| {
+        let others: Vec<_> =
+            others.chunks(share).map(|part| scope.spawn(|| part.iter().map(compile).collect::<Vec<_>>())).collect();
+        let mut compiled: Vec<_> = mine.iter().map(compile).collect();
+        for thread in others {
+            compiled.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        compiled
+    })
 }
 
 fn older(a: &Resource, b: &Resource) -> Ordering {
