@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use reqwest::RequestBuilder;
-use signalbox_proto::admin::v1::{ClientKey, CreateClientKeyRequest, DeleteClientKeyRequest, client_key};
+use signalbox_proto::admin::v1::{
+    ClientKey, CreateClientKeyRequest, DeleteClientKeyRequest, RotateClientKeyRequest, client_key,
+};
 use signalbox_tests::{CLIENT_KEY, Client, Draft, Reply, System, Upstream, chat, draft, wait::eventually};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -191,4 +193,52 @@ async fn a_revoked_key_stops_everywhere_in_the_middle_of_traffic_and_nobody_else
     for client in traffic {
         assert!(client.await.unwrap() > 0);
     }
+}
+
+#[tokio::test]
+async fn a_delete_that_has_waited_leaves_no_data_plane_that_takes_the_key() {
+    let (system, upstream) = (System::with_data_planes(2).await, Upstream::start().await);
+    let keys = ["one", "two", "three", "four", "five"];
+    let draft = Draft::new().upstream("main", &upstream.url());
+    let key = |draft: Draft, id: &&str| draft.client_key(draft::client_key(id, &format!("sb_{id}")));
+    system.apply(keys.iter().fold(draft, key)).await;
+    for id in keys {
+        let clients: Vec<_> =
+            system.data_planes.iter().map(|data_plane| data_plane.client().with_key(&format!("sb_{id}"))).collect();
+        for client in &clients {
+            assert_eq!(client.chat("main/m").await.status, 200);
+        }
+        let request = DeleteClientKeyRequest {
+            name: format!("clientKeys/{id}"),
+            wait: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
+            ..DeleteClientKeyRequest::default()
+        };
+        let deleted = system.admin().client_keys().delete_client_key(request).await.unwrap().into_inner();
+        let rollout = deleted.rollout.unwrap();
+        assert!(rollout.satisfied && (rollout.applied, rollout.total) == (2, 2), "{rollout:?}");
+        for client in &clients {
+            assert_eq!(client.chat("main/m").await.code(), "invalid_api_key");
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_keys_are_taken_while_a_rotation_overlaps_and_the_new_one_after() {
+    let (system, upstream) = (System::start().await, Upstream::start().await);
+    let draft = Draft::new().upstream("main", &upstream.url());
+    system.apply(draft.client_key(draft::client_key("ci", "sb_first"))).await;
+    let rotate = async |name: &str, overlap: Option<i64>| {
+        let overlap = overlap.map(|seconds| prost_types::Duration { seconds, nanos: 0 });
+        let request = RotateClientKeyRequest { name: name.to_owned(), overlap, ..RotateClientKeyRequest::default() };
+        let rotated = system.admin().client_keys().rotate_client_key(request).await.unwrap().into_inner();
+        let successor = rotated.successor.unwrap();
+        system.in_force(successor.revision).await;
+        successor
+    };
+    let status = async |key: &str| system.client().with_key(key).chat("main/m").await.status;
+    let second = rotate("clientKeys/ci", None).await;
+    assert_eq!((status("sb_first").await, status(&second.secret).await), (200, 200));
+    let third = rotate(&second.name, Some(0)).await;
+    assert_eq!((status(&second.secret).await, status(&third.secret).await), (401, 200));
+    assert_eq!(status("sb_first").await, 200, "its day is not over");
 }

@@ -1,5 +1,5 @@
 //! The rules of the AIPs that this API keeps, one file each, over every kind of resource: calls are JSON by the schemas, so that what
-//! a new kind has to do to keep them is to be in the table.
+//! a new kind has to do to keep them is to be in the table. AIP-211, who may do what, is in `roles`.
 
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use serde_json::{Value, json};
