@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 use secrecy::SecretString;
-use signalbox_control_plane::{files, import::Format, ledger::RetentionFlags, source};
+use signalbox_control_plane::{audit, files, import::Format, ledger::RetentionFlags, source};
 use signalbox_logs::Logs;
 
 use crate::{
@@ -71,6 +71,9 @@ pub struct Up {
     /// How much of the past is kept.
     #[command(flatten)]
     pub retention: RetentionFlags,
+    /// How much of the audit is kept.
+    #[command(flatten)]
+    pub audit: audit::Flags,
     /// Leave out the built-in demo provider
     #[arg(long, env = "SIGNALBOX_NO_DEMO", value_parser = FalseyValueParser::new())]
     pub no_demo: bool,

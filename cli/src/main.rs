@@ -62,6 +62,7 @@ async fn run_up(arguments: UpArguments, level: Level) -> anyhow::Result<()> {
         master_key: secret(MASTER_KEY_VARIABLE, arguments.master_key_file.as_deref())?,
         source: arguments.source.options(),
         retention: arguments.retention.options(),
+        audit: arguments.audit.keep(),
         demo: !arguments.no_demo,
         log_level: Some(level),
         accounts: accounts::find(|name| env::var(name).ok()),

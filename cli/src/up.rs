@@ -10,7 +10,7 @@ use std::{
 use http::uri::InvalidUri;
 use secrecy::{ExposeSecret as _, SecretString};
 use signalbox_control_plane::{
-    app as control_plane,
+    app as control_plane, audit,
     files::{DATABASE, DataDir},
     import::Import,
     ledger::Retention,
@@ -66,6 +66,8 @@ pub struct Options {
     pub source: Option<source::Options>,
     /// How much of the past is kept.
     pub retention: Retention,
+    /// How much of the audit is kept.
+    pub audit: audit::Keep,
     /// Whether the demo upstream is there.
     pub demo: bool,
     /// Accounts that become providers.
@@ -209,12 +211,14 @@ async fn control_plane(options: &Options, dir: &DataDir, secrets: &Secrets) -> R
         admin_listen: options.admin_listen,
         sync_listen: options.sync_listen,
         sync_tls: None,
+        admin_tls: None,
         admin_token: secrets.admin_token.clone(),
         join_token: secrets.join_token.clone(),
         master_key: secrets::master_key(dir, options.master_key.as_ref())?,
         source: options.source.clone(),
         auto_migrate: true,
         retention: options.retention,
+        audit: options.audit,
         max_database_bytes: None,
         backups: None,
     };

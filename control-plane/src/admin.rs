@@ -2,6 +2,8 @@
 //! itself: the ledger does.
 
 use signalbox_proto::admin::v1::{
+    admin_token_service_server::{self, AdminTokenServiceServer},
+    audit_service_server::{self, AuditServiceServer},
     client_key_service_server::{self, ClientKeyServiceServer},
     config_service_server::{self, ConfigServiceServer},
     credential_service_server::{self, CredentialServiceServer},
@@ -19,9 +21,11 @@ use tonic_health::{
 };
 use tonic_reflection::server::{Builder, Error as ReflectionError};
 
-use crate::ledger::Ledger;
+use crate::{ledger::Ledger, tokens::Tokens};
 
+mod admin_token;
 mod apply;
+mod audit;
 mod auth;
 mod client_key;
 mod credential;
@@ -38,6 +42,7 @@ mod redirect;
 mod replica;
 mod resource;
 mod revision;
+mod rights;
 mod route;
 mod sealed;
 mod settings;
@@ -47,15 +52,19 @@ mod verbs;
 mod tests;
 
 pub(crate) use self::http::Front;
+use admin_token::AdminTokens;
 pub use apply::InvalidDocument;
 pub(crate) use apply::Whole;
+use audit::AuditTrail;
 pub(crate) use auth::Auth;
 pub(crate) use foreign::Informed;
 pub(crate) use replica::Fleet;
 use verbs::Verbs;
 
 /// What the reflection service lists, besides itself.
-const SERVICES: [&str; 10] = [
+const SERVICES: [&str; 12] = [
+    admin_token_service_server::SERVICE_NAME,
+    audit_service_server::SERVICE_NAME,
     client_key_service_server::SERVICE_NAME,
     config_service_server::SERVICE_NAME,
     credential_service_server::SERVICE_NAME,
@@ -69,9 +78,11 @@ const SERVICES: [&str; 10] = [
 ];
 
 /// Every service of the admin port.
-pub(crate) fn routes(ledger: Ledger, fleet: Fleet, health: HealthReporter) -> Routes {
-    let verbs = Verbs::new(ledger, fleet.clone());
+pub(crate) fn routes(ledger: Ledger, tokens: Tokens, fleet: Fleet, health: HealthReporter) -> Routes {
+    let verbs = Verbs::new(ledger.clone(), fleet.clone());
     Routes::default()
+        .add_service(AdminTokenServiceServer::new(AdminTokens::new(ledger.clone(), tokens)))
+        .add_service(AuditServiceServer::new(AuditTrail::new(ledger)))
         .add_service(ClientKeyServiceServer::new(verbs.clone()))
         .add_service(CredentialServiceServer::new(verbs.clone()))
         .add_service(ProviderServiceServer::new(verbs.clone()))

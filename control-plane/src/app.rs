@@ -21,6 +21,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     admin::{self, Auth, Fleet, Front, Informed},
+    audit::{self, Audit},
     backup::{self, Schedule},
     fence::Fence,
     high_water,
@@ -31,7 +32,8 @@ use crate::{
     seal::{self, MasterKey},
     source::{self, Source},
     sync::{ConfigSync, Followed, KEEP_ALIVE},
-    tls::{self, SyncTls},
+    tls::{self, AdminTls, SyncTls},
+    tokens::{self, Tokens},
 };
 
 /// From the stop signal to the end, whoever is still connected by then.
@@ -57,8 +59,12 @@ pub struct Options {
     pub sync_listen: SocketAddr,
     /// Certificate and key of the sync port. Absent = no TLS, which is for loopback only.
     pub sync_tls: Option<SyncTls>,
-    /// What admin calls carry.
+    /// Certificate and key of the admin port. Absent = no TLS, which is for loopback only.
+    pub admin_tls: Option<AdminTls>,
+    /// What admin calls carry, besides the tokens that are made in the admin API. It can do everything and is always there.
     pub admin_token: SecretString,
+    /// How much of the audit is kept.
+    pub audit: audit::Keep,
     /// What data planes join with.
     pub join_token: SecretString,
     /// What stored secrets are sealed under.
@@ -113,9 +119,12 @@ pub enum BuildError {
         /// Where it comes from.
         flag: &'static str,
     },
-    /// The sync port's TLS cannot be had.
+    /// A port's TLS cannot be had.
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    /// The admin tokens cannot be read.
+    #[error(transparent)]
+    Tokens(#[from] tokens::Error),
     /// The configuration cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -136,7 +145,7 @@ impl BuildError {
                 OpenError::Schema(migrate::Error::Pending { .. } | migrate::Error::Newer { .. })
                     | OpenError::Seal(seal::Error::WrongMasterKey { .. })
             ),
-            Self::InUse { .. } | Self::Listen { .. } => false,
+            Self::InUse { .. } | Self::Listen { .. } | Self::Tokens(_) => false,
         }
     }
 }
@@ -163,12 +172,21 @@ pub struct App {
     admin: Bound,
     sync: Bound,
     sync_server: Server,
-    admin_token: SecretString,
+    operators: Operators,
     join_token: SecretString,
     ledger: Ledger,
     writing: JoinHandle<()>,
     source: Option<Source>,
     backups: Option<(Schedule, PathBuf)>,
+}
+
+/// What the admin port needs to know of who calls.
+#[derive(Debug)]
+struct Operators {
+    server: Server,
+    root: SecretString,
+    tokens: Tokens,
+    keep: audit::Keep,
 }
 
 #[derive(Debug)]
@@ -188,7 +206,9 @@ impl App {
             admin_listen,
             sync_listen,
             sync_tls,
+            admin_tls,
             admin_token,
+            audit,
             join_token,
             master_key,
             source,
@@ -199,6 +219,10 @@ impl App {
         } = options;
         require_token(&admin_token, "the admin token", "--admin-token-file")?;
         require_token(&join_token, "the join token", "--join-token-file")?;
+        let admin_server = match &admin_tls {
+            Some(tls) => tls::secured_for_operators(server(), tls)?,
+            None => server(),
+        };
         let sync_server = match &sync_tls {
             Some(tls) => tls::secured(server(), tls)?,
             None if sync_listen.ip().is_loopback() => server(),
@@ -218,8 +242,10 @@ impl App {
         if let Some(source) = &mut source {
             source.begin(&ledger).await?;
         }
+        let tokens = Tokens::open(&ledger).await?;
+        let operators = Operators { server: admin_server, root: admin_token, tokens, keep: audit };
         let backups = backups.map(|schedule| (schedule, database));
-        Ok(Self { admin, sync, sync_server, admin_token, join_token, ledger, writing, source, backups })
+        Ok(Self { admin, sync, sync_server, operators, join_token, ledger, writing, source, backups })
     }
 
     /// Where operators connect.
@@ -251,7 +277,8 @@ impl App {
     /// # Errors
     /// [`RunError`] where it cannot go on.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let Self { admin, sync, mut sync_server, admin_token, join_token, ledger, mut writing, source, backups } = self;
+        let Self { admin, sync, mut sync_server, operators, join_token, ledger, mut writing, source, backups } = self;
+        let Operators { server: mut admin_server, root, tokens, keep } = operators;
         // Whatever ends this function ends the streams too, and with them the last handles on the ledger.
         let stop = stop.child_token();
         let _stopped = stop.clone().drop_guard();
@@ -264,14 +291,16 @@ impl App {
         let watch = ConfigSync::new(followed, &join_token, replicas.clone(), stop.clone());
         let following = Box::pin(follow(source, ledger.clone(), stop.clone()));
         let copying = Box::pin(back_up(backups, ledger.clone(), stop.clone()));
+        let audit = Audit::default();
+        let auth = Auth::new(&root, tokens.clone(), audit.clone());
         let fleet = Fleet::new(ledger.clone(), replicas, stop.clone());
-        let routes = admin::routes(ledger, fleet, health.clone());
+        let routes = admin::routes(ledger, tokens, fleet, health.clone());
         let servers = async {
-            let admin = server()
+            let admin = admin_server
                 .accept_http1(true)
                 .layer(Front)
+                .layer(auth)
                 .layer(Informed)
-                .layer(Auth::new(&admin_token))
                 .add_routes(routes)
                 .serve_with_incoming_shutdown(admin.incoming(), stop.cancelled());
             let sync = sync_server
@@ -289,12 +318,14 @@ impl App {
         };
         tokio::select! {
             served = servers => served?,
+            () = audit.run(&in_use, keep) => {}
             ended = &mut writing => return Err(RunError::Writer(ended.err())),
             () = overdue(&stop, health) => {
                 tracing::warn!(after_s = DRAIN.as_secs(), "stopped while connections were still open");
                 return Ok(());
             }
         };
+        audit.flush(&in_use).await;
         drop(in_use);
         match timeout(CLOSING, writing).await {
             Ok(ended) => ended.map_err(|error| RunError::Writer(Some(error))),

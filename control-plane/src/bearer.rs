@@ -32,9 +32,18 @@ impl Token {
     /// # Errors
     /// [`Denied`] for everybody else.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Denied> {
-        let presented = digest(bearer(headers).ok_or(Denied::Missing)?);
-        if presented.ct_eq(&self.0).into() { Ok(()) } else { Err(Denied::Wrong) }
+        if self.has(&presented(headers).ok_or(Denied::Missing)?) { Ok(()) } else { Err(Denied::Wrong) }
     }
+
+    /// Whether it has this digest.
+    pub(crate) fn has(&self, digest: &[u8; 32]) -> bool {
+        digest.ct_eq(&self.0).into()
+    }
+}
+
+/// The digest of the token that is presented.
+pub(crate) fn presented(headers: &HeaderMap) -> Option<[u8; 32]> {
+    bearer(headers).map(digest)
 }
 
 fn digest(bytes: &[u8]) -> [u8; 32] {

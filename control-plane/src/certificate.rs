@@ -1,4 +1,5 @@
-//! A certificate for the sync port, so that planes on two machines need no other tool. It knows nothing of how it is served.
+//! Certificates for the ports, and for operators who have one instead of a token, so that nobody needs another tool. It knows nothing
+//! of how they are served.
 
 use std::{
     fs::{self, OpenOptions},
@@ -30,6 +31,17 @@ pub struct Files {
     pub key: PathBuf,
 }
 
+/// The files that are made for an operator.
+#[derive(Debug, Clone)]
+pub struct ClientFiles {
+    /// The authority's certificate: the admin port asks for what it has signed (`--admin-client-ca`).
+    pub ca: PathBuf,
+    /// The operator's certificate and its private key.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
 /// What became of the request for a certificate.
 #[derive(Debug, Clone)]
 pub enum Outcome {
@@ -47,6 +59,20 @@ pub enum Error {
     Host {
         /// What was given.
         host: String,
+    },
+    /// A name that no certificate can be made out to.
+    #[error(
+        "`{name}` is no name for a certificate: letters, digits, `-` and `.`, such as alice or ci.example (--client)"
+    )]
+    Client {
+        /// What was given.
+        name: String,
+    },
+    /// A file is there, and is not overwritten.
+    #[error("{} is there: choose another folder with --out, and put the authorities together for --admin-client-ca", path.display())]
+    There {
+        /// The file.
+        path: PathBuf,
     },
     /// Some of the files are there and some are not.
     #[error("{} is there, but {} is not: remove what is there, or choose another folder with --out", there.display(), missing.display())]
@@ -91,7 +117,10 @@ pub fn make(out: &Path, hosts: &[String]) -> Result<Outcome, Error> {
         }
         (None, _) => {}
     }
-    let issued = issue(hosts)?;
+    let authority = authority("Signalbox sync authority")?;
+    let mut server = params(hosts.to_vec(), "Signalbox sync port")?;
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let issued = issue(server, &authority)?;
     let write = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Write { path, source }
@@ -99,29 +128,67 @@ pub fn make(out: &Path, hosts: &[String]) -> Result<Outcome, Error> {
     fs::create_dir_all(out).map_err(write(out))?;
     files::write_new(&paths.key, &issued.key.as_str().into()).map_err(write(&paths.key))?;
     write_public(&paths.cert, &issued.cert).map_err(write(&paths.cert))?;
-    write_public(&paths.ca, &issued.ca).map_err(write(&paths.ca))?;
+    write_public(&paths.ca, &authority.pem()).map_err(write(&paths.ca))?;
     Ok(Outcome::Made(paths))
 }
 
+/// Makes an authority and a certificate for each of these operators, in the folder `out`. Nothing that is there is overwritten.
+///
+/// As with [`make`] the authority's private key is thrown away: for more operators later there is another authority, and the admin
+/// port takes the file with both.
+///
+/// # Errors
+/// [`Error`] where a name is none, or the files cannot be made.
+pub fn make_clients(out: &Path, names: &[String]) -> Result<Vec<ClientFiles>, Error> {
+    let ca = out.join("operators-ca.pem");
+    let file = |name: &str, kind: &str| out.join(format!("operator-{name}.{kind}"));
+    for name in names {
+        if !matches!(ServerName::try_from(name.as_str()), Ok(ServerName::DnsName(_))) {
+            return Err(Error::Client { name: name.clone() });
+        }
+    }
+    let wanted = names.iter().flat_map(|name| [file(name, "pem"), file(name, "key")]).chain([ca.clone()]);
+    if let Some(path) = wanted.into_iter().find(|path| path.exists()) {
+        return Err(Error::There { path });
+    }
+    let write = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Write { path, source }
+    };
+    fs::create_dir_all(out).map_err(write(out))?;
+    let authority = authority("Signalbox operators' authority")?;
+    let mut made = Vec::with_capacity(names.len());
+    for name in names {
+        let mut client = params(vec![name.clone()], name)?;
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let issued = issue(client, &authority)?;
+        let files = ClientFiles { ca: ca.clone(), cert: file(name, "pem"), key: file(name, "key") };
+        files::write_new(&files.key, &issued.key.as_str().into()).map_err(write(&files.key))?;
+        write_public(&files.cert, &issued.cert).map_err(write(&files.cert))?;
+        made.push(files);
+    }
+    write_public(&ca, &authority.pem()).map_err(write(&ca))?;
+    Ok(made)
+}
+
 struct Issued {
-    ca: String,
     cert: String,
     key: Zeroizing<String>,
 }
 
-fn issue(hosts: &[String]) -> Result<Issued, rcgen::Error> {
-    let mut ca = params(Vec::new(), "Signalbox sync authority")?;
+fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
+    let mut ca = params(Vec::new(), name)?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
+    CertifiedIssuer::self_signed(ca, KeyPair::generate()?)
+}
 
-    let mut server = params(hosts.to_vec(), "Signalbox sync port")?;
-    server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    server.use_authority_key_identifier_extension = true;
+fn issue(mut params: CertificateParams, ca: &CertifiedIssuer<'_, KeyPair>) -> Result<Issued, rcgen::Error> {
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
-    let cert = server.signed_by(&key, &ca)?;
-    Ok(Issued { ca: ca.pem(), cert: cert.pem(), key: Zeroizing::new(key.serialize_pem()) })
+    let cert = params.signed_by(&key, ca)?;
+    Ok(Issued { cert: cert.pem(), key: Zeroizing::new(key.serialize_pem()) })
 }
 
 fn params(hosts: Vec<String>, name: &str) -> Result<CertificateParams, rcgen::Error> {
@@ -170,6 +237,22 @@ mod tests {
         fs::remove_file(&files.cert).unwrap();
         assert!(matches!(make(&out, &hosts(&["control.test"])), Err(Error::Partial { .. })));
         assert_eq!(fs::read(&files.key).unwrap(), key);
+    }
+
+    #[test]
+    fn operators_get_a_certificate_each_and_nothing_is_overwritten() {
+        let root = tempfile::tempdir().unwrap();
+        let made = make_clients(root.path(), &hosts(&["alice", "ci.example"])).unwrap();
+        assert_eq!(made.len(), 2);
+        for files in &made {
+            assert_eq!(fs::metadata(&files.key).unwrap().permissions().mode() & 0o777, 0o600);
+            assert!(files.cert.exists() && files.ca.exists());
+        }
+        let again = make_clients(root.path(), &hosts(&["bob"]));
+        assert!(matches!(again, Err(Error::There { path }) if path == made[0].ca));
+        for bad in ["", "../x", "a b", "10.0.0.1", "a/b"] {
+            assert!(matches!(make_clients(root.path(), &hosts(&[bad])), Err(Error::Client { .. })), "{bad:?}");
+        }
     }
 
     #[test]

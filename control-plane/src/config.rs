@@ -12,12 +12,13 @@ use http::Uri;
 use secrecy::SecretString;
 use signalbox_control_plane::{
     app::Options,
+    audit,
     files::{self, ADMIN_TOKEN, DATABASE, DataDir, JOIN_TOKEN, MASTER_KEY},
     key,
     ledger::RetentionFlags,
     seal::{InvalidMasterKey, MasterKey},
     source,
-    tls::SyncTls,
+    tls::{AdminTls, SyncTls},
 };
 use signalbox_logs::Logs;
 
@@ -49,7 +50,7 @@ pub(crate) enum Command {
     AdoptHistory(AdoptHistory),
     /// Have the database open under another master key, while no control plane is running
     RotateMasterKey(RotateMasterKey),
-    /// Make a certificate for the sync port, and the authority that data planes trust
+    /// Make a certificate for the ports, and the authority that data planes trust; or certificates for operators
     Certificate(Certificate),
     /// Ask a control plane whether it serves: exit with 0 if it does, 1 if not
     Healthcheck(Healthcheck),
@@ -76,6 +77,15 @@ pub(crate) struct Serve {
     /// Where data planes connect; off loopback it needs --sync-tls-cert and --sync-tls-key
     #[arg(long, value_name = "ADDRESS", env = "SIGNALBOX_SYNC_LISTEN", default_value = "9091", value_parser = address)]
     sync_listen: SocketAddr,
+    /// The admin port's certificate chain, PEM
+    #[arg(long, value_name = "FILE", env = "SIGNALBOX_ADMIN_TLS_CERT", requires = "admin_tls_key")]
+    admin_tls_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", env = "SIGNALBOX_ADMIN_TLS_KEY", requires = "admin_tls_cert")]
+    admin_tls_key: Option<PathBuf>,
+    /// The authority that signs operators' certificates, PEM: whoever has one needs no token
+    #[arg(long, value_name = "FILE", env = "SIGNALBOX_ADMIN_CLIENT_CA", requires = "admin_tls_cert")]
+    admin_client_ca: Option<PathBuf>,
     /// The sync port's certificate chain, PEM
     #[arg(long, value_name = "FILE", env = "SIGNALBOX_SYNC_TLS_CERT", requires = "sync_tls_key")]
     sync_tls_cert: Option<PathBuf>,
@@ -95,6 +105,8 @@ pub(crate) struct Serve {
     source: source::Flags,
     #[command(flatten)]
     retention: RetentionFlags,
+    #[command(flatten)]
+    audit: audit::Flags,
     /// Run pending migrations of an existing database; a new one is always made
     #[arg(long, env = "SIGNALBOX_AUTO_MIGRATE")]
     auto_migrate: bool,
@@ -113,12 +125,15 @@ pub(crate) struct Migrate {
 
 #[derive(Debug, Args)]
 pub(crate) struct Certificate {
-    /// The folder that ca.pem, sync.pem and sync.key are written to
+    /// The folder that the files are written to: ca.pem, sync.pem and sync.key, or operators-ca.pem and a certificate and key each
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// A host name or IP address that data planes connect to; may be given several times
-    #[arg(long = "host", value_name = "NAME", required = true)]
+    /// A host name or IP address that data planes or operators connect to; may be given several times
+    #[arg(long = "host", value_name = "NAME", required_unless_present = "clients")]
     pub(crate) hosts: Vec<String>,
+    /// An operator who is to have a certificate instead of a token, by a DNS-like name; may be given several times
+    #[arg(long = "client", value_name = "NAME")]
+    pub(crate) clients: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -126,6 +141,9 @@ pub(crate) struct Healthcheck {
     /// Where operators connect
     #[arg(long, value_name = "URL", env = "SIGNALBOX_HEALTHCHECK_URL", default_value = "http://127.0.0.1:9090")]
     pub(crate) url: Uri,
+    /// The authority that signed the admin port's certificate, PEM, for an https URL
+    #[arg(long, value_name = "FILE", env = "SIGNALBOX_HEALTHCHECK_CA")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// Why the options cannot be used.
@@ -227,11 +245,16 @@ impl Serve {
         let (text, from) = master.or_made(&dir, MASTER_KEY, || MasterKey::generate().to_text())?;
         let master_key = MasterKey::parse(&text).map_err(|source| Error::MasterKey { from, source })?;
         let sync_tls = self.sync_tls_cert.zip(self.sync_tls_key).map(|(cert, key)| SyncTls { cert, key });
+        let client_ca = self.admin_client_ca;
+        let admin_tls = self.admin_tls_cert.zip(self.admin_tls_key);
+        let admin_tls = admin_tls.map(|(cert, key)| AdminTls { cert, key, client_ca });
         let options = Options {
             database,
             admin_listen: self.admin_listen,
             sync_listen: self.sync_listen,
             sync_tls,
+            admin_tls,
+            audit: self.audit.keep(),
             admin_token,
             join_token,
             master_key,

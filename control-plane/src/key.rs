@@ -10,11 +10,17 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// What every made-up client key begins with, so that scanners for leaked secrets find it.
 const PREFIX: &str = "sb_";
 
+/// What every made-up admin token begins with. The second `_` tells it from a client key, which has one.
+const ADMIN_PREFIX: &str = "sb_admin_";
+
 /// Random characters in a key or token: 43 x log2(62) is just above 256 bits.
 const RANDOM_CHARACTERS: usize = 43;
 
 /// Base-62 characters that hold a CRC-32.
 const CHECKSUM_CHARACTERS: usize = 6;
+
+/// Random characters of an admin token that are shown besides its prefix.
+const SHOWN_OF_ADMIN: usize = 4;
 
 /// Characters of a key that are shown to recognise it by. Shorter keys show at most a quarter of themselves.
 const SHOWN_CHARACTERS: usize = 8;
@@ -25,8 +31,18 @@ pub const MAX_BYTES: usize = 512;
 /// A new client key: `sb_`, 43 random characters, and 6 that are the CRC-32 of all before them.
 #[must_use]
 pub fn generate() -> SecretString {
-    let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS));
-    text.push_str(PREFIX);
+    checked(PREFIX)
+}
+
+/// A new admin token: `sb_admin_`, 43 random characters, and 6 that are the CRC-32 of all before them.
+#[must_use]
+pub fn generate_admin() -> SecretString {
+    checked(ADMIN_PREFIX)
+}
+
+fn checked(prefix: &str) -> SecretString {
+    let mut text = Zeroizing::new(String::with_capacity(prefix.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS));
+    text.push_str(prefix);
     push_random(&mut text);
     let checksum = checksum(&text);
     text.push_str(&checksum);
@@ -51,6 +67,14 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// What is kept of an admin token that was made up here.
+    #[must_use]
+    pub fn of_admin(token: &SecretString) -> Self {
+        let token = token.expose_secret();
+        let display_prefix = token.chars().take(ADMIN_PREFIX.len() + SHOWN_OF_ADMIN).collect();
+        Self { sha256: Sha256::digest(token).into(), display_prefix }
+    }
+
     /// What is kept of this key.
     #[must_use]
     pub fn of(key: &SecretString) -> Self {

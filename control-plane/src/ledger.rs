@@ -22,6 +22,7 @@ use crate::{
 
 mod alone;
 mod commit;
+mod deed;
 mod draft;
 mod error;
 mod held;
@@ -40,6 +41,7 @@ use maintenance::Maintenance;
 pub use open::OpenError;
 pub use past::PastError;
 pub(crate) use past::{PastChange, PastRevision};
+pub(crate) use retention::length_of_time;
 pub use retention::{Flags as RetentionFlags, Retention};
 pub use writer::Writer;
 

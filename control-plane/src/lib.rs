@@ -3,6 +3,7 @@
 
 mod admin;
 pub mod app;
+pub mod audit;
 pub mod backup;
 mod bearer;
 pub mod certificate;
@@ -28,3 +29,4 @@ pub mod state;
 pub mod store;
 mod sync;
 pub mod tls;
+mod tokens;

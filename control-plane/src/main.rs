@@ -1,17 +1,18 @@
 //! The program `signalbox-control-plane`: reads its options, starts what they say, and turns what happens into an exit code.
 
-use std::{env, io, process::ExitCode, time::Duration};
+use std::{env, fs, io, path::Path, process::ExitCode, time::Duration};
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use signalbox_control_plane::{
     app::{App, BuildError},
-    certificate::{self, Files, Outcome},
+    certificate::{self, ClientFiles, Files, Outcome},
     files,
     migrate::{self, Standing},
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
+use tonic::transport::{Certificate as Pem, ClientTlsConfig, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 mod config;
@@ -52,13 +53,17 @@ async fn main() -> ExitCode {
 async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     let Prepared { options, admin_token_in } = options.prepare(|name| env::var_os(name))?;
     let (database, tls) = (options.database.display().to_string(), options.sync_tls.is_some());
+    let admin_tls = options.admin_tls.is_some();
     let app = App::build(options).await?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
     let revision = app.ledger().state().position.revision.get();
-    tracing::info!(admin = %app.admin_addr(), sync = %app.sync_addr(), tls, database, revision, admin_token_in, "serving");
-    if !app.admin_addr().ip().is_loopback() {
-        tracing::warn!("the admin port is not on loopback and has no TLS: put a proxy with TLS in front of it");
+    tracing::info!(admin = %app.admin_addr(), sync = %app.sync_addr(), admin_tls, tls, database, revision, admin_token_in, "serving");
+    if !admin_tls && !app.admin_addr().ip().is_loopback() {
+        tracing::warn!(
+            "the admin port is not on loopback and has no TLS, so that tokens travel in the clear: give --admin-tls-cert and \
+             --admin-tls-key, or put a proxy with TLS in front of it"
+        );
     }
     app.run(stop).await?;
     tracing::info!("stopped");
@@ -79,7 +84,21 @@ async fn migrate(options: Migrate) -> anyhow::Result<ExitCode> {
 }
 
 fn make_certificate(options: &Certificate) -> anyhow::Result<ExitCode> {
-    let Certificate { out, hosts } = options;
+    let Certificate { out, hosts, clients } = options;
+    if !hosts.is_empty() {
+        make_server_certificate(out, hosts)?;
+    }
+    if !clients.is_empty() {
+        for files in certificate::make_clients(out, clients)? {
+            let ClientFiles { ca, cert, key } = &files;
+            tracing::info!("operator: certificate {}, its key {}", cert.display(), key.display());
+            tracing::info!("control plane: --admin-client-ca {}", ca.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn make_server_certificate(out: &Path, hosts: &[String]) -> Result<(), certificate::Error> {
     let files = match certificate::make(out, hosts)? {
         Outcome::Made(files) => files,
         Outcome::AlreadyThere(files) => {
@@ -90,11 +109,17 @@ fn make_certificate(options: &Certificate) -> anyhow::Result<ExitCode> {
     let Files { ca, cert, key } = &files;
     tracing::info!("control plane: --sync-tls-cert {} --sync-tls-key {}", cert.display(), key.display());
     tracing::info!("data planes: --sync-ca {}", ca.display());
-    Ok(ExitCode::SUCCESS)
+    tracing::info!("and for operators: --admin-tls-cert {} --admin-tls-key {}", cert.display(), key.display());
+    Ok(())
 }
 
 async fn healthcheck(options: Healthcheck) -> anyhow::Result<ExitCode> {
-    let endpoint = Endpoint::from(options.url).connect_timeout(HEALTHCHECK_PATIENCE).timeout(HEALTHCHECK_PATIENCE);
+    let Healthcheck { url, ca } = options;
+    let mut endpoint = Endpoint::from(url).connect_timeout(HEALTHCHECK_PATIENCE).timeout(HEALTHCHECK_PATIENCE);
+    if let Some(path) = ca {
+        let pem = fs::read(&path).with_context(|| format!("{} cannot be read (--ca)", path.display()))?;
+        endpoint = endpoint.tls_config(ClientTlsConfig::new().ca_certificate(Pem::from_pem(pem)))?;
+    }
     let mut health = HealthClient::new(endpoint.connect().await?);
     let status = health.check(HealthCheckRequest::default()).await?.into_inner().status();
     anyhow::ensure!(status == ServingStatus::Serving, "the control plane says {}", status.as_str_name());
@@ -124,7 +149,13 @@ fn is_configuration(error: &anyhow::Error) -> bool {
         return error.is_configuration();
     }
     if let Some(error) = error.downcast_ref::<certificate::Error>() {
-        return matches!(error, certificate::Error::Host { .. } | certificate::Error::Partial { .. });
+        return match error {
+            certificate::Error::Host { .. }
+            | certificate::Error::Client { .. }
+            | certificate::Error::There { .. }
+            | certificate::Error::Partial { .. } => true,
+            certificate::Error::Write { .. } | certificate::Error::Sign(_) => false,
+        };
     }
     error.is::<config::Error>()
         || error.is::<files::Error>()

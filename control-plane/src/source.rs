@@ -30,7 +30,7 @@ pub use crate::admin::InvalidDocument;
 const OWNER: (&str, &str) = ("managed-by", "config-file");
 
 /// Who writes, as history has it.
-const ACTOR: &str = "config-file";
+pub(crate) const ACTOR: &str = "config-file";
 
 /// Largest file that is read, in bytes.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;

@@ -12,6 +12,8 @@ use sqlx::{
 
 use crate::migrate;
 
+pub(crate) mod admin_tokens;
+pub(crate) mod audit;
 pub(crate) mod changes;
 pub(crate) mod content;
 pub(crate) mod copy;

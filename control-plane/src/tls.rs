@@ -1,11 +1,12 @@
-//! TLS for the sync port, from files. It knows nothing of what travels over it.
+//! TLS for both ports, from files. It knows nothing of what travels over it.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use tonic::transport::{Identity, Server, ServerTlsConfig};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use zeroize::Zeroizing;
 
 /// Where the sync port's certificate and key are.
@@ -15,6 +16,17 @@ pub struct SyncTls {
     pub cert: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,
+}
+
+/// Where the admin port's certificate and key are, and whose certificates tell who calls.
+#[derive(Debug, Clone)]
+pub struct AdminTls {
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// The authority that signs operators' certificates, PEM. Absent = nobody is asked for one.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Why TLS cannot be had from the files.
@@ -31,18 +43,22 @@ pub enum Error {
         source: io::Error,
     },
     /// The files hold no certificate and key that belong together.
-    #[error(
-        "{} and {} are not a PEM certificate and its private key (--sync-tls-cert, --sync-tls-key)",
-        cert.display(),
-        key.display()
-    )]
+    #[error("{} and {} are not a PEM certificate and its private key ({flags})", cert.display(), key.display())]
     Unusable {
         /// The certificate's file.
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
+        /// The flags that name them.
+        flags: &'static str,
         /// Why.
         source: tonic::transport::Error,
+    },
+    /// The file holds no certificate that could have signed others.
+    #[error("{} is no PEM certificate of an authority (--admin-client-ca)", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
     },
 }
 
@@ -53,11 +69,32 @@ pub enum Error {
 pub(crate) fn secured(server: Server, tls: &SyncTls) -> Result<Server, Error> {
     let SyncTls { cert, key } = tls;
     let identity = Identity::from_pem(read(cert, "--sync-tls-cert")?, read(key, "--sync-tls-key")?.as_slice());
-    server.tls_config(ServerTlsConfig::new().identity(identity)).map_err(|source| Error::Unusable {
-        cert: cert.clone(),
-        key: key.clone(),
-        source,
-    })
+    let flags = "--sync-tls-cert, --sync-tls-key";
+    server.tls_config(ServerTlsConfig::new().identity(identity)).map_err(unusable(cert, key, flags))
+}
+
+/// A server builder that speaks TLS with these files, and asks for a client certificate where there is an authority for those.
+/// Nobody has to have one: a token says who calls just as well.
+///
+/// # Errors
+/// [`Error`] where a file is missing, or is not what it should be.
+pub(crate) fn secured_for_operators(server: Server, tls: &AdminTls) -> Result<Server, Error> {
+    let AdminTls { cert, key, client_ca } = tls;
+    let identity = Identity::from_pem(read(cert, "--admin-tls-cert")?, read(key, "--admin-tls-key")?.as_slice());
+    let mut config = ServerTlsConfig::new().identity(identity);
+    if let Some(path) = client_ca {
+        let pem = read(path, "--admin-client-ca")?;
+        if CertificateDer::pem_slice_iter(&pem).flatten().next().is_none() {
+            return Err(Error::Authority { path: path.clone() });
+        }
+        config = config.client_ca_root(Certificate::from_pem(pem.as_slice())).client_auth_optional(true);
+    }
+    server.tls_config(config).map_err(unusable(cert, key, "--admin-tls-cert, --admin-tls-key"))
+}
+
+fn unusable(cert: &Path, key: &Path, flags: &'static str) -> impl FnOnce(tonic::transport::Error) -> Error {
+    let (cert, key) = (cert.to_owned(), key.to_owned());
+    move |source| Error::Unusable { cert, key, flags, source }
 }
 
 fn read(path: &Path, flag: &'static str) -> Result<Zeroizing<Vec<u8>>, Error> {

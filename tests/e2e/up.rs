@@ -8,7 +8,7 @@ use signalbox::{
     demo::{Fault, Wait},
     up::{Error, Options, Summary, Up},
 };
-use signalbox_control_plane::ledger::Retention;
+use signalbox_control_plane::{audit, ledger::Retention};
 use signalbox_tests::{Admin, Client, Draft, upstream::DONE, wait::soon};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -32,6 +32,7 @@ async fn up(dir: &Path) -> Running {
         master_key: None,
         source: None,
         retention: Retention::default(),
+        audit: audit::Keep::default(),
         demo: true,
         accounts,
         log_level: None,

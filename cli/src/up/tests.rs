@@ -27,6 +27,7 @@ fn options(dir: &Path) -> Options {
         sync_listen: any,
         source: None,
         retention: Retention::default(),
+        audit: audit::Keep::default(),
         demo: true,
         master_key: None,
         accounts: Vec::new(),

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, iter};
 
 use prost::DecodeError;
+use signalbox_proto::admin::v1::Role;
 use signalbox_routing::{Finding, ResourceName, Revision};
 use tokio::task::JoinError;
 
-use super::{filter, foreign::Foreign, http, mask, page};
+use super::{auth::Denied, filter, foreign::Foreign, http, mask, page, rights::Who};
 use crate::{
-    bearer::Denied,
     ledger::{self, PastError},
+    store, tokens,
 };
 
 mod table;
@@ -19,9 +20,17 @@ pub(crate) use table::{code_name, http_status, resource_type};
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The caller has no admin token, or another.
+    /// It is not known who calls.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// Who calls may not do this.
+    #[error("the role is not enough")]
+    RoleTooLow {
+        /// The caller's role.
+        role: Role,
+        /// Whose it has to be.
+        needed: Who,
+    },
     /// The request itself breaks rules; never empty.
     #[error("{} fields of the request break a rule", .0.len())]
     Request(Vec<Violation>),
@@ -66,6 +75,29 @@ pub(crate) enum Error {
         /// Why not.
         findings: Vec<Finding>,
     },
+    /// The name, or another value that must be unique, is taken.
+    #[error("`{name}` exists already")]
+    Taken {
+        /// The type, such as `AdminToken`.
+        resource_type: &'static str,
+        /// The full name of what has it.
+        name: String,
+    },
+    /// Somebody else was faster.
+    #[error("the etag of `{name}` is {current}, not {given}")]
+    Stale {
+        /// The type, such as `AdminToken`.
+        resource_type: &'static str,
+        /// The full name.
+        name: String,
+        /// The etag that the caller holds.
+        given: String,
+        /// The one of the current version.
+        current: String,
+    },
+    /// A token would be stored as none that can be read again.
+    #[error(transparent)]
+    Token(#[from] tokens::Error),
     /// The ledger made no revision.
     #[error("no revision was made")]
     Write {
@@ -108,6 +140,18 @@ impl Violation {
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Self {
         Self::Request(vec![violation])
+    }
+}
+
+impl From<ledger::Error> for Error {
+    fn from(source: ledger::Error) -> Self {
+        Self::Write { source, places: Places::default() }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        ledger::Error::from(error).into()
     }
 }
 

@@ -25,12 +25,14 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     app::{App, BuildError, Options, RunError},
+    audit,
     ledger::Retention,
     seal::MasterKey,
 };
 
 mod aip;
 mod applying;
+mod auditing;
 mod changing;
 mod documents;
 mod door;
@@ -42,12 +44,15 @@ mod history;
 mod hostile;
 mod impact;
 mod listing;
+mod mutual_tls;
 mod over_http;
 mod raw_http;
 mod replica;
+mod roles;
 mod rotation;
 mod secrets;
 mod serving;
+mod tokens;
 mod validating;
 
 const TOKEN: &str = "the-admin-token";
@@ -84,6 +89,8 @@ fn options(dir: &Path) -> Options {
         admin_listen: "127.0.0.1:0".parse().unwrap(),
         sync_listen: "127.0.0.1:0".parse().unwrap(),
         sync_tls: None,
+        admin_tls: None,
+        audit: audit::Keep::default(),
         admin_token: TOKEN.into(),
         join_token: "the-join-token".into(),
         master_key: MasterKey::parse(&SecretString::from(MASTER_KEY)).unwrap(),

@@ -3,13 +3,12 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use signalbox_proto::admin::v1 as admin;
 use signalbox_routing::{Id, Kind, ResourceName};
 use tonic::Request;
 use uuid::{Uuid, fmt::Hyphenated};
 
 use super::{
-    auth::Actor,
+    auth::{Actor, Note, address},
     error::{Error, Violation, resource_type},
     replica::Fleet,
     resource::Resource,
@@ -22,10 +21,12 @@ use crate::{
 mod answer;
 mod change;
 mod list;
+mod mutation;
 
 pub(crate) use super::page::Asked;
 pub(crate) use answer::Answered;
 pub(crate) use change::{Create, Delete, Update, check};
+pub(crate) use mutation::Mutation;
 
 /// The verbs, and with them every service of the admin API that is about configuration.
 #[derive(Debug, Clone)]
@@ -43,50 +44,16 @@ pub(crate) struct Call {
     request: Result<Option<RequestId>, Violation>,
 }
 
-/// A request that changes something.
-pub(crate) trait Mutation: prost::Message {
-    /// The caller's own id of it; empty = none.
-    fn request_id(&self) -> &str;
-}
-
-macro_rules! mutation {
-    ($($request:ident),*) => {
-        $(impl Mutation for admin::$request {
-            fn request_id(&self) -> &str {
-                &self.request_id
-            }
-        })*
-    };
-}
-mutation!(
-    CreateProviderRequest,
-    UpdateProviderRequest,
-    DeleteProviderRequest,
-    CreateCredentialRequest,
-    UpdateCredentialRequest,
-    DeleteCredentialRequest,
-    CreateClientKeyRequest,
-    UpdateClientKeyRequest,
-    DeleteClientKeyRequest,
-    RotateClientKeyRequest,
-    CreateRedirectRequest,
-    UpdateRedirectRequest,
-    DeleteRedirectRequest,
-    CreateRouteRequest,
-    UpdateRouteRequest,
-    DeleteRouteRequest,
-    UpdateSettingsRequest,
-    ApplyConfigRequest,
-    RollbackConfigRequest
-);
-
 impl Call {
     /// The call that a request makes, such as `ProviderService/CreateProvider`.
     pub(crate) fn of<T: Mutation>(request: &Request<T>, method: &'static str) -> Self {
         let said = request.get_ref();
-        let actor = request.extensions().get::<Actor>().map_or_else(|| Arc::from(""), |actor| Arc::clone(&actor.name));
-        let source_ip = request.remote_addr().map(|address| address.ip());
-        Self { method, actor, source_ip, request: request_id(said) }
+        let extensions = request.extensions();
+        let actor = extensions.get::<Actor>().map_or_else(|| Arc::from(""), |actor| Arc::clone(&actor.name));
+        if let Some(note) = extensions.get::<Note>() {
+            note.take(said.said());
+        }
+        Self { method, actor, source_ip: address(extensions), request: request_id(said) }
     }
 
     /// The call as the ledger takes it.

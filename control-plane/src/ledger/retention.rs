@@ -50,7 +50,7 @@ pub struct Flags {
     )]
     keep_revisions: u64,
     /// For how long they are kept, such as 90d or 12h
-    #[arg(long, value_name = "TIME", env = "SIGNALBOX_KEEP_REVISIONS_FOR", default_value = "90d", value_parser = time)]
+    #[arg(long, value_name = "TIME", env = "SIGNALBOX_KEEP_REVISIONS_FOR", default_value = "90d", value_parser = length_of_time)]
     keep_revisions_for: Duration,
 }
 
@@ -63,7 +63,7 @@ impl Flags {
 }
 
 /// Reads a length of time, in which a day has 24 hours.
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn length_of_time(text: &str) -> Result<Duration, String> {
     let span: Span = text.parse().map_err(|_| "a time such as 90d, 12h or 30m is expected".to_owned())?;
     let time = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok().and_then(|time| time.try_into().ok());
     time.ok_or_else(|| "a time in days, hours, minutes or seconds is expected, and not a negative one".to_owned())

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    AnswerFn, Command, Edit, EditFn, Entry, Error, Once, Written, commit,
+    AnswerFn, Command, Edit, EditFn, Entry, Error, Once, Written, commit, deed,
     draft::Draft,
     held::Held,
     once::Call,
@@ -26,7 +26,7 @@ use crate::{
     seal::DataKey,
     state::State,
     store::{
-        self, Store, resources,
+        self, Store, audit, resources,
         revisions::{self, Head},
         secrets,
     },
@@ -133,6 +133,7 @@ impl Writer {
             return Ok(Once::Repeated(answer));
         }
         let edits = edit(base)?;
+        let subject = deed::subject(&edits)?;
         let held = held(&mut transaction, &self.key, base, &edits).await?;
         let draft = Draft::new(base, &held, edits)?;
         let prospect = prospect::judge(base, &held, draft, moment)?;
@@ -144,12 +145,15 @@ impl Writer {
         if let Some(call) = &once {
             call.keep(&mut transaction, &self.key, &answer).await?;
         }
-        if written.committed || once.is_some() {
+        if entry.validate_only {
+            transaction.rollback().await.map_err(store::Error::from)?;
+        } else {
+            let done = entry.done(subject, written.committed.then_some(written.revision), moment.now);
+            audit::add(&mut transaction, &done).await?;
             if let Err(error) = transaction.commit().await {
                 self.decide(error.into(), &written).await?;
             }
-        } else {
-            transaction.rollback().await.map_err(store::Error::from)?;
+            done.log();
         }
         Ok(Once::Done(written, answer))
     }

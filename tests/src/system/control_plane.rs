@@ -8,6 +8,7 @@ use std::{
 use secrecy::SecretString;
 use signalbox_control_plane::{
     app::{App, BuildError, Options},
+    audit,
     certificate::{self, Files, Outcome},
     files::{DATABASE, DataDir, MASTER_KEY},
     ledger::Retention,
@@ -123,6 +124,8 @@ impl ControlPlane {
             database: dir.join(DATABASE),
             admin_listen: self.admin,
             sync_listen: self.sync,
+            admin_tls: None,
+            audit: audit::Keep::default(),
             sync_tls: self.tls.as_ref().map(|files| SyncTls { cert: files.cert.clone(), key: files.key.clone() }),
             admin_token: SecretString::from(ADMIN_TOKEN),
             join_token: SecretString::from(JOIN_TOKEN),

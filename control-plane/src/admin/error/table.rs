@@ -3,15 +3,16 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use signalbox_proto::admin::v1::Role;
 use signalbox_routing::{Fault, Finding, Kind, ResourceName, Revision};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt as _};
 
-use super::{Error, Places, Violation};
+use super::{Denied, Error, Places, Violation, Who};
 use crate::{
-    bearer::Denied,
     ledger::{self, Owned, PastError, Referenced, Refused},
     store,
+    tokens::Unusable,
 };
 
 mod foreign;
@@ -35,19 +36,27 @@ const RETRY: Duration = Duration::from_secs(1);
 const TOKEN_PLACE: &str = "the token is in the file `admin-token` of the control plane's data folder, \
      or where --admin-token-file or SIGNALBOX_ADMIN_TOKEN says";
 
+/// What to do about a resource that was changed by somebody else.
+const STALE: &str = "it was changed since: read it again and repeat the change";
+
+/// What to do about a token that is not enough.
+const ASK_FOR_ANOTHER: &str = "whoever has ROLE_ADMIN can make a token that is";
+
 /// What an operator is told.
 struct Answer {
     code: Code,
     /// For programs, in upper snake case.
     reason: &'static str,
+    /// What more programs may want to know.
+    metadata: HashMap<String, String>,
     message: String,
     details: ErrorDetails,
 }
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let Answer { code, reason, message, mut details } = answer(error);
-        details.set_error_info(reason, DOMAIN, HashMap::new());
+        let Answer { code, reason, metadata, message, mut details } = answer(error);
+        details.set_error_info(reason, DOMAIN, metadata);
         Self::with_error_details(code, message, details)
     }
 }
@@ -60,14 +69,8 @@ impl From<Violation> for Status {
 
 fn answer(error: Error) -> Answer {
     match error {
-        Error::Denied(Denied::Missing) => {
-            let message = format!("send `authorization: Bearer <admin token>`: {TOKEN_PLACE}");
-            plain(Code::Unauthenticated, "ADMIN_TOKEN_MISSING", message)
-        }
-        Error::Denied(Denied::Wrong) => {
-            let message = format!("the bearer token is not the admin token: {TOKEN_PLACE}");
-            plain(Code::Unauthenticated, "ADMIN_TOKEN_WRONG", message)
-        }
+        Error::Denied(denied) => deny(&denied),
+        Error::RoleTooLow { role, needed } => role_too_low(role, needed),
         Error::Request(violations) => invalid(violations),
         Error::NotFound { resource_type, name } => not_found(resource_type, &name),
         Error::Stopping => later("SHUTTING_DOWN", error.to_string()),
@@ -77,6 +80,14 @@ fn answer(error: Error) -> Answer {
         Error::NotRestorable { revision, findings } => not_restorable(revision, &findings),
         Error::AdminOnly(_) => plain(Code::PermissionDenied, "ROLE_TOO_LOW", error.to_string()),
         Error::SecretsOfThePast { .. } => plain(Code::FailedPrecondition, "SECRETS_NOT_KEPT", error.to_string()),
+        Error::Taken { resource_type, ref name } => {
+            let answer = plain(Code::AlreadyExists, "ALREADY_EXISTS", error.to_string());
+            of(answer, resource_type, name, "update it, or choose another")
+        }
+        Error::Stale { resource_type, ref name, .. } => {
+            of(plain(Code::Aborted, "ETAG_MISMATCH", cut(&error.to_string())), resource_type, name, STALE)
+        }
+        Error::Token(error) => internal(&error),
         Error::Write { source, places } => unwritten(source, &places),
         Error::Http(refused) => over_http::answer(refused),
         Error::Foreign(foreign) => foreign::answer(foreign),
@@ -110,6 +121,48 @@ fn not_restorable(revision: Revision, findings: &[Finding]) -> Answer {
     let violation = |Violation { field, reason, description }| PreconditionViolation::new(reason, field, description);
     let violations = violations.into_iter().map(violation).collect();
     precondition(Code::FailedPrecondition, "NOT_RESTORABLE", message, violations)
+}
+
+fn deny(denied: &Denied) -> Answer {
+    let unauthenticated = |reason, message| plain(Code::Unauthenticated, reason, message);
+    match denied {
+        Denied::Missing => {
+            let message = format!("send `authorization: Bearer <admin token>`: {TOKEN_PLACE}");
+            unauthenticated("ADMIN_TOKEN_MISSING", message)
+        }
+        Denied::Wrong => {
+            let message = format!("the bearer token is no admin token: {TOKEN_PLACE}");
+            unauthenticated("ADMIN_TOKEN_WRONG", message)
+        }
+        Denied::Unusable { why, .. } => {
+            let reason = match why {
+                Unusable::Disabled => "ADMIN_TOKEN_DISABLED",
+                Unusable::Expired => "ADMIN_TOKEN_EXPIRED",
+            };
+            unauthenticated(reason, format!("{denied}: {ASK_FOR_ANOTHER}"))
+        }
+        Denied::Stranger { .. } => {
+            unauthenticated("CERTIFICATE_UNKNOWN", format!("{}: {ASK_FOR_ANOTHER}", cut(&denied.to_string())))
+        }
+        Denied::Certificate(_) => unauthenticated("CERTIFICATE_INVALID", denied.to_string()),
+        Denied::TooMany { retry } => {
+            let message = format!("{denied}: nothing from there is looked at for {} s", retry.as_secs() + 1);
+            let mut answer = plain(Code::ResourceExhausted, "TOO_MANY_ATTEMPTS", message);
+            answer.details.set_retry_info(Some(*retry));
+            answer
+        }
+    }
+}
+
+/// It says nothing of whether what was asked for is there.
+fn role_too_low(role: Role, needed: Who) -> Answer {
+    let names: Vec<_> = needed.roles().iter().map(|role| role.as_str_name()).collect();
+    let message =
+        format!("this call is not for {}: it takes {}; {ASK_FOR_ANOTHER}", role.as_str_name(), names.join(" or "));
+    let least = names.first().copied().unwrap_or_default();
+    let metadata = [("role", role.as_str_name()), ("needed", least)];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    Answer { metadata, ..plain(Code::PermissionDenied, "ROLE_TOO_LOW", message) }
 }
 
 fn unwritten(error: ledger::Error, places: &Places) -> Answer {
@@ -179,10 +232,7 @@ fn refuse(refused: Refused, places: &Places) -> Answer {
         Refused::AlreadyExists(name) => {
             about(plain(Code::AlreadyExists, "ALREADY_EXISTS", message), &name, "update it, or choose another id")
         }
-        Refused::Etag { name, .. } => {
-            let advice = "it was changed since: read it again and repeat the change";
-            about(plain(Code::Aborted, "ETAG_MISMATCH", cut(&message)), &name, advice)
-        }
+        Refused::Etag { name, .. } => about(plain(Code::Aborted, "ETAG_MISMATCH", cut(&message)), &name, STALE),
         Refused::Revision { current, .. } => {
             let advice = format!("look at what has changed, then repeat with expected_revision {current}");
             let violation = PreconditionViolation::new("REVISION_MISMATCH", "expected_revision", advice);
@@ -219,7 +269,7 @@ fn invalid(violations: Vec<Violation>) -> Answer {
     let field_violation =
         |Violation { field, reason: _, description }| FieldViolation::new(cut(&field), cut(&description));
     let listed: Vec<_> = violations.into_iter().take(MAX_LISTED).map(field_violation).collect();
-    Answer { code: Code::InvalidArgument, reason, message, details: ErrorDetails::with_bad_request(listed) }
+    Answer { details: ErrorDetails::with_bad_request(listed), ..plain(Code::InvalidArgument, reason, message) }
 }
 
 fn in_use(referenced: &[Referenced]) -> Answer {
@@ -246,7 +296,7 @@ fn owned_by_others(owned: &[Owned]) -> Answer {
 }
 
 fn plain(code: Code, reason: &'static str, message: String) -> Answer {
-    Answer { code, reason, message, details: ErrorDetails::new() }
+    Answer { code, reason, metadata: HashMap::new(), message, details: ErrorDetails::new() }
 }
 
 fn later(reason: &'static str, message: String) -> Answer {
@@ -261,7 +311,7 @@ fn precondition(code: Code, reason: &'static str, message: String, violations: V
         ..violation
     };
     let listed: Vec<_> = violations.into_iter().take(MAX_LISTED).map(cut_short).collect();
-    Answer { code, reason, message, details: ErrorDetails::with_precondition_failure(listed) }
+    Answer { details: ErrorDetails::with_precondition_failure(listed), ..plain(code, reason, message) }
 }
 
 fn not_found(resource_type: &'static str, name: &str) -> Answer {
@@ -271,8 +321,12 @@ fn not_found(resource_type: &'static str, name: &str) -> Answer {
     answer
 }
 
-fn about(mut answer: Answer, name: &ResourceName, advice: &str) -> Answer {
-    answer.details.set_resource_info(typed(resource_type(name.kind())), name.as_str(), "", advice);
+fn about(answer: Answer, name: &ResourceName, advice: &str) -> Answer {
+    of(answer, resource_type(name.kind()), name.as_str(), advice)
+}
+
+fn of(mut answer: Answer, resource_type: &str, name: &str, advice: &str) -> Answer {
+    answer.details.set_resource_info(typed(resource_type), name, "", advice);
     answer
 }
 
