@@ -96,7 +96,9 @@ async fn who_may_not_is_told_which_role_would_do_and_nothing_of_what_is_there() 
     assert_eq!((metadata["role"].as_str(), metadata["needed"].as_str()), ("ROLE_VIEWER", "ROLE_OPERATOR"));
     for other in &told {
         assert_eq!(other.message(), first.message());
-        assert_eq!(other.get_error_details(), first.get_error_details());
+        assert_eq!(other.get_error_details_vec().len(), 1, "{other:?}");
+        assert_eq!(refusal(other), refusal(first));
+        assert_eq!(other.get_details_error_info().unwrap().metadata, metadata);
     }
     app.stop().await;
 }
