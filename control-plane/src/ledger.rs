@@ -115,7 +115,6 @@ impl RequestId {
 
 /// One step of a write. Later steps see what earlier ones did.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly every edit puts, and none is kept")]
 pub enum Edit {
     /// Make the resource, or replace it as a whole. A secret that is absent is kept as it is stored, as long as the place where it
     /// was is still there and holds nothing else.

@@ -138,9 +138,12 @@ pub(super) fn digest(bytes: &[u8]) -> Result<[u8; 32], Error> {
     bytes.try_into().map_err(|_| Error::Digest(bytes.len()))
 }
 
+/// Epoch, revision, digest, digest of the tables, and the commit time.
+type HeadRow = (String, i64, Vec<u8>, Option<Vec<u8>>, i64);
+
 /// Where history stands; `None` in a database that has none yet.
 pub(crate) async fn head(connection: &mut SqliteConnection) -> Result<Option<Head>, Error> {
-    let row: Option<(String, i64, Vec<u8>, Option<Vec<u8>>, i64)> = sqlx::query_as(
+    let row: Option<HeadRow> = sqlx::query_as(
         "SELECT head.epoch, revision, head.digest, content, commit_time_us FROM head JOIN revisions USING (revision)",
     )
     .fetch_optional(connection)

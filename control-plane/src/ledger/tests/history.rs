@@ -174,11 +174,14 @@ async fn of_the_first_schema(place: &Place) {
     sqlx::raw_sql(second).execute(&mut connection).await.unwrap();
 }
 
+/// Revision, then spec, revision, update time and create time before it.
+type Before = (i64, Option<String>, Option<i64>, Option<i64>, Option<i64>);
+
 #[tokio::test]
 async fn what_was_before_is_filled_in_for_the_revisions_that_there_were() {
     let place = Place::new();
     of_the_first_schema(&place).await;
-    let rows: Vec<(i64, Option<String>, Option<i64>, Option<i64>, Option<i64>)> = sqlx::query_as(
+    let rows: Vec<Before> = sqlx::query_as(
         "SELECT revision, before_spec, before_revision, before_update_time_us, before_create_time_us FROM changes
          WHERE name = 'routes/a' ORDER BY revision",
     )
