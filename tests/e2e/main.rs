@@ -22,6 +22,7 @@ mod discovery;
 mod docs;
 mod documents;
 mod errors;
+mod explaining;
 mod failover;
 mod faults;
 mod hostile;
