@@ -1,10 +1,5 @@
 //! The operator's client as a process, against a whole system in another process: what it prints, how it ends, and what it never says.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a story that does not go as it should ends there"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a story that does not go as it should ends there")]
 
 use std::{
     fs,
@@ -236,6 +231,20 @@ fn the_fleet_is_seen_waited_for_and_examined() {
     system.run(&["doctor", "--data-plane", "http://127.0.0.1:1"]).ended(1, &["fail  http://127.0.0.1:1"]);
     let lines: Value = serde_json::from_str(&system.run(&["doctor", "-o", "json"]).done()).unwrap();
     assert!(lines.as_array().unwrap().iter().all(|line| line["level"] != "fail"), "{lines}");
+}
+
+#[test]
+fn a_token_may_do_what_its_role_says_and_audit_tells() {
+    let system = System::start();
+    let token = system.run(&["tokens", "create", "eve", "--role", "viewer", "--expire", "1h", "-q"]).done();
+    let as_eve = |words: &[&str]| Run::of(system.command(words).env("SIGNALBOX_TOKEN", token.trim()));
+    as_eve(&["get", "providers"]).ended(0, &["demo"]);
+    let refused = as_eve(&["keys", "create", "mine"]).ended(6, &["error:", "next:"]);
+    assert!(!refused.err.contains(token.trim()), "{refused:?}");
+    system.run(&["tokens", "list"]).ended(0, &["eve", "viewer"]);
+    system.run(&["audit", "--filter", "actor = eve"]).ended(0, &["PERMISSION_DENIED"]);
+    system.run(&["tokens", "delete", "eve"]).ended(0, &["Removed adminTokens/eve"]);
+    as_eve(&["get", "providers"]).ended(6, &["next: check the token"]);
 }
 
 #[test]

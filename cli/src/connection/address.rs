@@ -7,9 +7,9 @@ use std::{
 
 use http::{Uri, uri::Scheme};
 
-/// An address of a control plane.
+/// An address of a control plane. Boxed, as errors carry it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address(Uri);
+pub struct Address(Box<Uri>);
 
 /// Why a text is no address of a control plane.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +29,7 @@ impl Address {
     /// It, as a URI.
     #[must_use]
     pub fn uri(&self) -> Uri {
-        self.0.clone()
+        Uri::clone(&self.0)
     }
 
     /// Whether TLS is spoken there.
@@ -53,7 +53,7 @@ impl Address {
 
 impl Default for Address {
     fn default() -> Self {
-        Self(Uri::from_static("http://127.0.0.1:9090/"))
+        Self(Box::new(Uri::from_static("http://127.0.0.1:9090/")))
     }
 }
 
@@ -81,7 +81,7 @@ impl FromStr for Address {
         }
         let bare = !text.contains("://");
         let wrong_port = authority.port_u16().is_none() && (bare || authority.as_str() != authority.host());
-        if authority.host().is_empty() || wrong_port { Err(InvalidAddress::Shape) } else { Ok(Self(uri)) }
+        if authority.host().is_empty() || wrong_port { Err(InvalidAddress::Shape) } else { Ok(Self(Box::new(uri))) }
     }
 }
 

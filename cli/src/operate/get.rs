@@ -131,9 +131,8 @@ pub(super) async fn list(session: &Session, kind: &Kind, query: &Query<'_>) -> R
         let request = page_of(kind, &schema, query, (&page, limit - found.len()))?;
         let answer = session.control.call(&method, &request).await?;
         let mut value = view::json(answer.message());
-        match value.get_mut(kind.collection).map(Value::take) {
-            Some(Value::Array(more)) => found.extend(more),
-            _ => {}
+        if let Some(Value::Array(more)) = value.get_mut(kind.collection).map(Value::take) {
+            found.extend(more);
         }
         page = value.get("nextPageToken").and_then(Value::as_str).unwrap_or_default().to_owned();
         if page.is_empty() || found.len() >= limit {

@@ -86,7 +86,7 @@ fn rollout(revision: &Value) -> String {
     let count = |key: &str| rollout.get(key).and_then(Value::as_u64).unwrap_or_default();
     let others: Vec<String> = ["partial", "rejected", "pending", "disconnected"]
         .into_iter()
-        .filter(|key| count(*key) > 0)
+        .filter(|key| count(key) > 0)
         .map(|key| format!(", {} {key}", count(key)))
         .collect();
     let slowest = rollout.get("slowest").and_then(Value::as_str);
