@@ -8,7 +8,9 @@ use super::Keep;
 use crate::ledger::length_of_time;
 
 /// How much is kept.
+// A program may have other structs of flags by this name, and clap knows groups by the struct's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[group(skip)]
 pub struct Flags {
     /// How many audit entries are kept at most
     #[arg(long, value_name = "ENTRIES", env = "SIGNALBOX_KEEP_AUDIT", default_value = "100000")]
