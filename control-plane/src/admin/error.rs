@@ -42,9 +42,6 @@ pub(crate) enum Error {
         /// The full name.
         name: String,
     },
-    /// Only administrators may have this.
-    #[error("{0} needs ROLE_ADMIN")]
-    AdminOnly(&'static str),
     /// The secrets of a revision that is no longer the current one.
     #[error(
         "the secrets of revision {revision} are not at hand: only those of the current one, {current}, can be exported"

@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     error::{Error, Violation},
+    rights::Who,
     sealed,
     verbs::Verbs,
 };
@@ -31,8 +32,8 @@ impl Verbs {
                 return Err(Violation::new("secrets", "INVALID_ENUM", rule).into());
             }
         };
-        if sealed && role != Role::Admin {
-            return Err(Error::AdminOnly("an export with sealed secrets"));
+        if sealed && !Who::Admin.includes(role) {
+            return Err(Error::RoleTooLow { role, needed: Who::Admin });
         }
         let state = self.state_at(revision).await?;
         let current = self.ledger().state().position.revision;

@@ -78,7 +78,6 @@ fn answer(error: Error) -> Answer {
         Error::Past(error) => past(&error),
         Error::Answer(error) => internal(&error),
         Error::NotRestorable { revision, findings } => not_restorable(revision, &findings),
-        Error::AdminOnly(_) => plain(Code::PermissionDenied, "ROLE_TOO_LOW", error.to_string()),
         Error::SecretsOfThePast { .. } => plain(Code::FailedPrecondition, "SECRETS_NOT_KEPT", error.to_string()),
         Error::Taken { resource_type, ref name } => {
             let answer = plain(Code::AlreadyExists, "ALREADY_EXISTS", error.to_string());

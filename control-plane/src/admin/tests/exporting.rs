@@ -1,9 +1,10 @@
 //! Configurations as documents, and back.
 
-use signalbox_proto::admin::v1::{ExportConfigRequest, ExportConfigResponse, export_config_request::SecretMode};
+use signalbox_proto::admin::v1::{ExportConfigRequest, ExportConfigResponse, Role, export_config_request::SecretMode};
 
 use super::{
     documents::{everything, labels, listing, merge},
+    tokens::of,
     *,
 };
 use crate::message::{descriptor, is_output_only};
@@ -101,6 +102,20 @@ async fn a_sealed_export_under_another_master_key_or_damaged_is_refused_as_a_who
     assert_eq!(refusal(&status), (Code::InvalidArgument, "NO_SEALED_EXPORT".to_owned()));
     app.stop().await;
     stranger.stop().await;
+}
+
+#[tokio::test]
+async fn only_administrators_are_given_secrets_even_sealed() {
+    let app = Running::start().await;
+    app.apply(merge(everything())).await.unwrap();
+    let token = app.make_token("operator", of(Role::Operator)).await.unwrap();
+    let mut operator = ConfigServiceClient::with_interceptor(app.channel(), Running::bearer(&token.secret));
+    let plain = operator.export_config(ExportConfigRequest::default()).await.unwrap().into_inner();
+    assert!(plain.sealed.is_empty());
+    let status = operator.export_config(sealed()).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert!(status.message().contains("ROLE_ADMIN"), "{}", status.message());
+    app.stop().await;
 }
 
 #[tokio::test]
