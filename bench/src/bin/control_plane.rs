@@ -19,7 +19,7 @@ use signalbox_bench::{
 };
 use signalbox_proto::admin::v1::{
     ApplyConfigRequest, ApplyConfigResponse, Config, CreateClientKeyRequest, DeleteClientKeyRequest,
-    UpdateClientKeyRequest,
+    UpdateClientKeyRequest, apply_config_request::Mode,
 };
 use signalbox_tests::Admin;
 use tempfile::TempDir;
@@ -127,9 +127,9 @@ impl Bench {
         let what = format!("load {} resources in {documents} documents", self.resources - 1);
         self.measure(what, "", async |admin| {
             let start = Instant::now();
-            apply(admin, configuration::traffic(PROVIDERS, REDIRECTS_AND_ROUTES), false).await?;
+            apply(admin, merge(configuration::traffic(PROVIDERS, REDIRECTS_AND_ROUTES))).await?;
             for from in (0..keys).step_by(BATCH) {
-                apply(admin, configuration::client_keys(from..keys.min(from + BATCH)), false).await?;
+                apply(admin, merge(configuration::client_keys(from..keys.min(from + BATCH)))).await?;
             }
             Ok(millis(start.elapsed()))
         })
@@ -173,14 +173,16 @@ impl Bench {
     async fn document(&mut self) -> anyhow::Result<()> {
         self.resources += DOCUMENT;
         for (what, comment, validate_only, changed) in [
-            ("apply a document of 1,000 new resources", "new", false, DOCUMENT),
+            ("apply a file of 1,000 new resources", "new", false, DOCUMENT),
             ("the same again, unchanged", "new", false, 0),
             ("a dry run that would change all of them", "changed", true, DOCUMENT),
             ("apply it, so that all of them change", "changed", false, DOCUMENT),
         ] {
             self.measure(what, "<= 1 s", async |admin| {
                 let start = Instant::now();
-                let applied = apply(admin, configuration::document(comment), validate_only).await?;
+                let applied =
+                    apply(admin, ApplyConfigRequest { validate_only, ..whole(configuration::document(comment)) })
+                        .await?;
                 let took = millis(start.elapsed());
                 anyhow::ensure!(applied.changes.len() == changed, "{what}: {} changes", applied.changes.len());
                 Ok(took)
@@ -260,14 +262,24 @@ fn operator(program: &Program, folder: &Path) -> anyhow::Result<Admin> {
     Ok(Admin::new(program.addr(), &token(folder, "admin-token")?))
 }
 
-async fn apply(admin: &Admin, config: Config, validate_only: bool) -> anyhow::Result<ApplyConfigResponse> {
-    let request = ApplyConfigRequest { config: Some(config), validate_only, ..ApplyConfigRequest::default() };
+/// On top of what is there.
+fn merge(config: Config) -> ApplyConfigRequest {
+    ApplyConfigRequest { config: Some(config), ..ApplyConfigRequest::default() }
+}
+
+/// As a file that is all that its owner has: whatever else were theirs would go, so that everything there is has to be looked at.
+fn whole(config: Config) -> ApplyConfigRequest {
+    let owner_labels = [("owner".to_owned(), "bench".to_owned())].into();
+    ApplyConfigRequest { mode: Mode::Prune.into(), owner_labels, ..merge(config) }
+}
+
+async fn apply(admin: &Admin, request: ApplyConfigRequest) -> anyhow::Result<ApplyConfigResponse> {
     Ok(admin.configs().apply_config(request).await?.into_inner())
 }
 
 /// The newest revision.
 async fn revision(admin: &Admin) -> anyhow::Result<u64> {
-    Ok(apply(admin, Config::default(), false).await?.revision)
+    Ok(apply(admin, merge(Config::default())).await?.revision)
 }
 
 /// Makes, changes and removes client keys in turn until so many calls are done, and tells how long each took.
