@@ -22,7 +22,7 @@ pub struct Revisions {
     /// One of them, with what it changed: its number, or `latest` [default: a list]
     #[arg(value_name = "N")]
     pub revision: Option<String>,
-    /// Only what matches, such as `actor = ci` or `resource = providers/openai`
+    /// Only what matches, such as `actor = ci` or `changes.resource:providers/openai`
     #[arg(long, value_name = "FILTER", default_value = "")]
     pub filter: String,
     /// At most this many, the newest first
