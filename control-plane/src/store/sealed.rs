@@ -53,7 +53,6 @@ pub(crate) async fn replace(connection: &mut SqliteConnection, row: &Row, sealed
 mod tests {
     use sqlx::ConnectOptions as _;
 
-    use super::*;
     use crate::{migrate, store};
 
     #[tokio::test]
