@@ -1,5 +1,5 @@
 //! The program killed as SIGKILL kills, at any moment, again and again: while it writes, while it migrates, while it copies. What it has
-//! acknowledged is there, nothing is there by half, and no number stands for two things.
+//! acknowledged is there, nothing is there by half, and no number stands for two things. And a disk that fails it.
 //!
 //! `SIGNALBOX_KILL_ROUNDS=10000` has it killed that often instead of [`ROUNDS`].
 #![expect(clippy::expect_used, reason = "a story that fails says where")]
@@ -13,7 +13,9 @@ use std::{
     time::Duration,
 };
 
-use signalbox_proto::admin::v1::{Route, UpdateRouteRequest, route, route_service_client::RouteServiceClient};
+use signalbox_proto::admin::v1::{
+    GetRouteRequest, Route, UpdateRouteRequest, route, route_service_client::RouteServiceClient,
+};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::{
@@ -22,7 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
@@ -40,6 +42,8 @@ const WRITERS: usize = 3;
 
 /// Anything that takes longer never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_signalbox-control-plane");
 
 const TOKEN: &str = "admin-token-of-the-kills";
 const MASTER_KEY: &str = "Zml4dHVyZXMgYXJlIHNlYWxlZCB1bmRlciB0aGlzISE=";
@@ -70,7 +74,10 @@ impl Place {
     }
 
     fn run(&self, words: &[&str]) -> Life {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_signalbox-control-plane"));
+        self.start(Command::new(PROGRAM), words)
+    }
+
+    fn start(&self, mut command: Command, words: &[&str]) -> Life {
         command.args(words).arg("--data-dir").arg(self.folder.path());
         command.env("SIGNALBOX_ADMIN_TOKEN", TOKEN).env("SIGNALBOX_JOIN_TOKEN", "join-token-of-the-kills");
         command.env("SIGNALBOX_MASTER_KEY", MASTER_KEY);
@@ -79,8 +86,20 @@ impl Place {
     }
 
     fn serve(&self) -> Life {
+        self.serve_as(Command::new(PROGRAM))
+    }
+
+    fn serve_as(&self, command: Command) -> Life {
         let admin = self.admin.to_string();
-        self.run(&["serve", "--admin-listen", &admin, "--sync-listen", "127.0.0.1:0", "--backup-every", "off"])
+        let words = ["serve", "--admin-listen", &admin, "--sync-listen", "127.0.0.1:0", "--backup-every", "off"];
+        self.start(command, &words)
+    }
+
+    /// On a disk on which no file can grow beyond so many blocks: a write there fails as on one that is broken.
+    fn serve_on_a_bad_disk(&self, blocks: u32) -> Life {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"", &blocks.to_string(), PROGRAM]);
+        self.serve_as(command)
     }
 
     async fn succeeds(&self, words: &[&str]) -> bool {
@@ -289,6 +308,44 @@ async fn killed_while_it_writes_it_loses_nothing_that_it_acknowledged_and_uses_n
     }
     life.end();
     inspect_if_founded(&place, &operators, &mut known).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_costs_the_write_and_nothing_that_was_acknowledged() {
+    let place = Place::new();
+    let mut operators = [Operator::new(0)];
+    let [operator] = &mut operators;
+    let mut client = routes(place.admin);
+    let mut life = place.serve_on_a_bad_disk(1000);
+    let end = Instant::now() + PATIENCE;
+    let refused = loop {
+        assert!(Instant::now() < end, "the disk never fails");
+        let count = operator.acknowledged.0 + 1;
+        match client.update_route(operator.change(count)).await {
+            Ok(answer) => operator.acknowledged = (count, answer.into_inner().revision),
+            Err(error) if error.code() != Code::Unavailable => break error,
+            Err(_) => sleep(Duration::from_millis(2)).await,
+        }
+    };
+    assert!(matches!(refused.code(), Code::Internal | Code::ResourceExhausted), "{refused:?}");
+    assert!(refused.message().contains("nothing has changed"), "{refused:?}");
+    let read = client.get_route(GetRouteRequest { name: operator.name.clone() }).await.expect("it can be read");
+    assert_eq!(read.into_inner().revision, operator.acknowledged.1);
+    life.end();
+    inspect(&place.database(), &operators, &mut BTreeMap::new()).await;
+
+    let mut life = place.serve();
+    let [operator] = &mut operators;
+    let change = operator.change(operator.acknowledged.0 + 1);
+    let revision = loop {
+        assert!(Instant::now() < end, "it is never answered");
+        match client.update_route(change.clone()).await {
+            Ok(answer) => break answer.into_inner().revision,
+            Err(_) => sleep(Duration::from_millis(2)).await,
+        }
+    };
+    assert_eq!(revision, operator.acknowledged.1 + 1);
+    life.end();
 }
 
 /// A process may die before there is a history; then nothing was acknowledged.

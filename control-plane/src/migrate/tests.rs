@@ -39,7 +39,7 @@ async fn a_step_that_fails_leaves_the_file_as_it_was_and_says_where_the_copy_is(
     let error = advance_by(&bad, &database).await.unwrap_err();
     let Error::Step { copy: Some(copy), .. } = &error else { panic!("{error:?}") };
     assert!(error.to_string().ends_with(&format!("a copy from before is {}", copy.display())), "{error}");
-    assert_eq!(copies(&database), [copy.clone()]);
+    assert_eq!(copies(&database), std::slice::from_ref(copy));
     assert_eq!(check(copy).await.unwrap(), Standing::Current);
     assert_eq!(fs::read(&database).unwrap(), before);
     assert_eq!(check(&database).await.unwrap(), Standing::Current);
