@@ -5,10 +5,12 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use futures_util::{FutureExt as _, TryFutureExt as _};
+use rustls::ServerConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     net::TcpListener,
@@ -183,7 +185,7 @@ pub struct App {
 /// What the admin port needs to know of who calls.
 #[derive(Debug)]
 struct Operators {
-    server: Server,
+    tls: Option<Arc<ServerConfig>>,
     root: SecretString,
     tokens: Tokens,
     keep: audit::Keep,
@@ -219,10 +221,7 @@ impl App {
         } = options;
         require_token(&admin_token, "the admin token", "--admin-token-file")?;
         require_token(&join_token, "the join token", "--join-token-file")?;
-        let admin_server = match &admin_tls {
-            Some(tls) => tls::secured_for_operators(server(), tls)?,
-            None => server(),
-        };
+        let admin_tls = admin_tls.as_ref().map(tls::for_operators).transpose()?;
         let sync_server = match &sync_tls {
             Some(tls) => tls::secured(server(), tls)?,
             None if sync_listen.ip().is_loopback() => server(),
@@ -243,7 +242,7 @@ impl App {
             source.begin(&ledger).await?;
         }
         let tokens = Tokens::open(&ledger).await?;
-        let operators = Operators { server: admin_server, root: admin_token, tokens, keep: audit };
+        let operators = Operators { tls: admin_tls, root: admin_token, tokens, keep: audit };
         let backups = backups.map(|schedule| (schedule, database));
         Ok(Self { admin, sync, sync_server, operators, join_token, ledger, writing, source, backups })
     }
@@ -277,8 +276,18 @@ impl App {
     /// # Errors
     /// [`RunError`] where it cannot go on.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let Self { admin, sync, mut sync_server, operators, join_token, ledger, mut writing, source, backups } = self;
-        let Operators { server: mut admin_server, root, tokens, keep } = operators;
+        let Self {
+            admin: admin_port,
+            sync,
+            mut sync_server,
+            operators,
+            join_token,
+            ledger,
+            mut writing,
+            source,
+            backups,
+        } = self;
+        let Operators { tls, root, tokens, keep } = operators;
         // Whatever ends this function ends the streams too, and with them the last handles on the ledger.
         let stop = stop.child_token();
         let _stopped = stop.clone().drop_guard();
@@ -296,13 +305,15 @@ impl App {
         let fleet = Fleet::new(ledger.clone(), replicas, stop.clone());
         let routes = admin::routes(ledger, tokens, fleet, health.clone());
         let servers = async {
-            let admin = admin_server
-                .accept_http1(true)
-                .layer(Front)
-                .layer(auth)
-                .layer(Informed)
-                .add_routes(routes)
-                .serve_with_incoming_shutdown(admin.incoming(), stop.cancelled());
+            let admin = server().accept_http1(true).layer(Front).layer(auth).layer(Informed).add_routes(routes);
+            let stopped = stop.cancelled();
+            let admin = match tls {
+                None => admin.serve_with_incoming_shutdown(admin_port.incoming(), stopped).left_future(),
+                Some(tls) => {
+                    let secured = tls::accepted(admin_port.incoming(), tls);
+                    admin.serve_with_incoming_shutdown(secured, stopped).right_future()
+                }
+            };
             let sync = sync_server
                 .add_service(watch.service())
                 .serve_with_incoming_shutdown(sync.incoming(), stop.cancelled());

@@ -5,9 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use zeroize::Zeroizing;
+
+mod operators;
+
+pub(crate) use operators::{accepted, for_operators};
 
 /// Where the sync port's certificate and key are.
 #[derive(Debug, Clone)]
@@ -52,7 +55,7 @@ pub enum Error {
         /// The flags that name them.
         flags: &'static str,
         /// Why.
-        source: tonic::transport::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The file holds no certificate that could have signed others.
     #[error("{} is no PEM certificate of an authority (--admin-client-ca)", path.display())]
@@ -73,28 +76,12 @@ pub(crate) fn secured(server: Server, tls: &SyncTls) -> Result<Server, Error> {
     server.tls_config(ServerTlsConfig::new().identity(identity)).map_err(unusable(cert, key, flags))
 }
 
-/// A server builder that speaks TLS with these files, and asks for a client certificate where there is an authority for those.
-/// Nobody has to have one: a token says who calls just as well.
-///
-/// # Errors
-/// [`Error`] where a file is missing, or is not what it should be.
-pub(crate) fn secured_for_operators(server: Server, tls: &AdminTls) -> Result<Server, Error> {
-    let AdminTls { cert, key, client_ca } = tls;
-    let identity = Identity::from_pem(read(cert, "--admin-tls-cert")?, read(key, "--admin-tls-key")?.as_slice());
-    let mut config = ServerTlsConfig::new().identity(identity);
-    if let Some(path) = client_ca {
-        let pem = read(path, "--admin-client-ca")?;
-        if CertificateDer::pem_slice_iter(&pem).flatten().next().is_none() {
-            return Err(Error::Authority { path: path.clone() });
-        }
-        config = config.client_ca_root(Certificate::from_pem(pem.as_slice())).client_auth_optional(true);
-    }
-    server.tls_config(config).map_err(unusable(cert, key, "--admin-tls-cert, --admin-tls-key"))
-}
-
-fn unusable(cert: &Path, key: &Path, flags: &'static str) -> impl FnOnce(tonic::transport::Error) -> Error {
+fn unusable<E>(cert: &Path, key: &Path, flags: &'static str) -> impl FnOnce(E) -> Error
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
     let (cert, key) = (cert.to_owned(), key.to_owned());
-    move |source| Error::Unusable { cert, key, flags, source }
+    move |source| Error::Unusable { cert, key, flags, source: Box::new(source) }
 }
 
 fn read(path: &Path, flag: &'static str) -> Result<Zeroizing<Vec<u8>>, Error> {

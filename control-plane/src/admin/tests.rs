@@ -46,6 +46,7 @@ mod impact;
 mod listing;
 mod mutual_tls;
 mod over_http;
+mod planted;
 mod raw_http;
 mod replica;
 mod roles;

@@ -14,7 +14,7 @@ impl Running {
     }
 
     /// The entries that a filter lets through, newest first, once there are so many.
-    async fn audited(&self, filter: &str, count: usize) -> Vec<AuditEntry> {
+    pub(super) async fn audited(&self, filter: &str, count: usize) -> Vec<AuditEntry> {
         let look = async {
             loop {
                 let request = ListAuditEntriesRequest { filter: filter.to_owned(), ..Default::default() };

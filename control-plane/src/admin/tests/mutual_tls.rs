@@ -1,8 +1,18 @@
 //! The admin port with TLS, and operators who have a certificate instead of a token.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::Arc};
 
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 use signalbox_proto::admin::v1::{AdminToken, ListProvidersRequest, Role};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::{tokens::of, *};
@@ -94,6 +104,30 @@ async fn a_bearer_token_counts_for_more_than_a_certificate() {
     assert_eq!(refusal(&status), (Code::PermissionDenied, "ROLE_TOO_LOW".to_owned()));
     let status = with("wrong").list_providers(ListProvidersRequest::default()).await.unwrap_err();
     assert_eq!(refusal(&status), (Code::Unauthenticated, "ADMIN_TOKEN_WRONG".to_owned()));
+    secured.app.stop().await;
+}
+
+#[tokio::test]
+async fn the_port_speaks_both_versions_of_http_and_a_silent_connection_holds_up_nobody() {
+    let (secured, _) = Secured::start(&["alice.test"]).await;
+    let silent = TcpStream::connect(secured.app.admin).await.unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&secured.ca).unwrap()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let connection = TcpStream::connect(secured.app.admin).await.unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut connection = connector.connect("localhost".try_into().unwrap(), connection).await.unwrap();
+    let request = format!(
+        "GET /v1/providers HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\r\n"
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, connection.read_to_string(&mut answer)).await.expect("it answers in time").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    drop(silent);
     secured.app.stop().await;
 }
 

@@ -18,7 +18,7 @@ use super::{tokens::of, *};
 /// What a gRPC call sends: a header of five bytes, and as many bytes as it announces.
 const NOTHING: &[u8] = &[0, 0, 0, 0, 0];
 
-fn post(path: &str, secret: &str, body: Body) -> http::Request<Body> {
+pub(super) fn post(path: &str, secret: &str, body: Body) -> http::Request<Body> {
     http::Request::post(path)
         .header("authorization", format!("Bearer {secret}"))
         .header("content-type", "application/grpc")
