@@ -167,10 +167,10 @@ impl Auth {
                 Denied::Unusable { id, .. } => Arc::clone(id),
                 _ => "".into(),
             };
-            Refusal { name, error: denied.into() }
+            Refusal { name, status: Error::from(denied).into() }
         })?;
         match method.map(|method| actor.require(method.who)) {
-            Some(Err(error)) => Err(Refusal { name: actor.name, error }),
+            Some(Err(error)) => Err(Refusal { name: actor.name, status: error.into() }),
             Some(Ok(())) | None => Ok(actor),
         }
     }
@@ -185,7 +185,7 @@ fn admit(held: &Held, now: SystemTime) -> Result<Actor, Denied> {
 /// A call that is refused, and whose it is as far as that is known.
 struct Refusal {
     name: Arc<str>,
-    error: Error,
+    status: Status,
 }
 
 /// What is known of a call before it is made.
@@ -284,8 +284,7 @@ where
                 }
                 .boxed()
             }
-            Err(Refusal { error, .. }) => {
-                let status = Status::from(error);
+            Err(Refusal { name: _, status }) => {
                 audit.refused(call.ended(&status));
                 async move { Ok(status.into_http()) }.boxed()
             }

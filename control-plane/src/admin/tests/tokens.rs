@@ -80,7 +80,7 @@ async fn a_token_is_shown_once_and_only_its_digest_is_kept() {
     let dir = app.stop().await.unwrap();
     for file in std::fs::read_dir(dir.path()).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap_or_default();
-        let secret = made.secret[13..].as_bytes();
+        let secret = &made.secret.as_bytes()[13..];
         assert!(!bytes.windows(secret.len()).any(|window| window == secret), "the secret is on the disk");
     }
     let app = Running::with(options(dir.path())).await.unwrap();
