@@ -154,7 +154,7 @@ fn list(all: &Contexts, view: &View) -> Result<Done, Error> {
     };
     let value: Map<String, Value> = all.contexts.iter().map(entry).collect();
     let text = view.show(&Value::Object(value), all.contexts.keys().cloned(), || {
-        Table::new(&["", "NAME", "ADDRESS", "TOKEN FILE"], all.contexts.iter().map(row)).to_string()
+        Table::wide(&["", "NAME", "ADDRESS", "TOKEN FILE"], all.contexts.iter().map(row)).to_string()
     })?;
     Ok(Done::with(text))
 }

@@ -83,7 +83,7 @@ fn describe(response: &ExplainRouteResponse) -> String {
             ]
         };
         let header = ["Provider", "Model", "Priority", "Weight", "Credentials", "Sent to"];
-        text.push_str(&format!("\n{}", Table::new(&header, candidates.iter().map(row))));
+        text.push_str(&format!("\n{}", Table::wide(&header, candidates.iter().map(row))));
     }
     if let Some(Refusal { status, code, message }) = refusal {
         text.push_str(&format!("\nIt would be refused: {status} {code}: {message}\n"));

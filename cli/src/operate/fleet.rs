@@ -120,7 +120,7 @@ pub(super) fn describe(response: &WaitForRevisionResponse) -> String {
                 why(replica),
             ]
         };
-        let table = Table::new(&["Data plane", "State", "Serves", "Why"], pending.iter().map(row));
+        let table = Table::wide(&["Data plane", "State", "Serves", "Why"], pending.iter().map(row));
         text.push_str(&format!("\n{table}"));
     }
     text

@@ -179,14 +179,15 @@ pub(super) fn one(session: &Session, kind: &Kind, resource: &Value) -> Result<Do
 pub(super) fn many(session: &Session, kind: &Kind, resources: Vec<Value>) -> Result<Done, Error> {
     let names: Vec<String> =
         resources.iter().map(|one| named(one).to_owned()).filter(|name| !name.is_empty()).collect();
-    let text = if resources.is_empty() { format!("There are no {}.\n", kind.word()) } else { table(kind, &resources) };
+    let text =
+        if resources.is_empty() { format!("There are no {}.\n", kind.several()) } else { table(kind, &resources) };
     let all = Value::Object(Map::from_iter([(kind.collection.to_owned(), Value::Array(resources))]));
     Ok(Done::with(session.view.show(&all, names, || text)?))
 }
 
 fn table(kind: &Kind, resources: &[Value]) -> String {
     let header: Vec<&'static str> = kind.columns.iter().map(|column| column.0).collect();
-    Table::new(&header, resources.iter().map(|resource| kind.row(resource))).to_string()
+    Table::wide(&header, resources.iter().map(|resource| kind.row(resource))).to_string()
 }
 
 impl Delete {

@@ -290,6 +290,18 @@ impl Kind {
         self.words.first().copied().unwrap_or(self.collection)
     }
 
+    /// Several of them, in a sentence.
+    pub fn several(&self) -> String {
+        let mut words = String::new();
+        for letter in self.plural.chars() {
+            if letter.is_ascii_uppercase() && !words.is_empty() {
+                words.push(' ');
+            }
+            words.push(letter.to_ascii_lowercase());
+        }
+        words
+    }
+
     /// The full name of one of them, from a full name or from its id.
     ///
     /// # Errors
@@ -420,5 +432,6 @@ mod tests {
         let redirect = json!({"name": "redirects/fast", "from": "fast", "targets": [{"provider": "a", "model": "m"}, {"provider": "b"}]});
         assert_eq!(redirects.row(&redirect)[2], "a/m, b");
         assert_eq!(id("providers/openai/credentials/main"), "openai/main");
+        assert_eq!((keys.several().as_str(), redirects.several().as_str()), ("client keys", "redirects"));
     }
 }
