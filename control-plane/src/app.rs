@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     net::TcpListener,
-    task::{JoinError, JoinHandle},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -28,15 +28,18 @@ use crate::{
     fence::Fence,
     high_water,
     import::Import,
-    ledger::{self, Ledger, OpenError, Retention, Writer},
-    migrate,
+    ledger::{self, Ledger, Retention, Writer},
     replicas::Replicas,
-    seal::{self, MasterKey},
+    seal::MasterKey,
     source::{self, Source},
     sync::{ConfigSync, Followed, KEEP_ALIVE},
     tls::{self, AdminTls, SyncTls},
-    tokens::{self, Tokens},
+    tokens::Tokens,
 };
+
+mod error;
+
+pub use error::{BuildError, RunError};
 
 /// From the stop signal to the end, whoever is still connected by then.
 pub const DRAIN: Duration = Duration::from_secs(10);
@@ -81,91 +84,6 @@ pub struct Options {
     pub max_database_bytes: Option<u64>,
     /// How often copies of the database are made; `None` = never by themselves.
     pub backups: Option<Schedule>,
-}
-
-/// Why a control plane cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The port is taken.
-    #[error("{address} is in use: choose another with {flag}")]
-    InUse {
-        /// What was asked for.
-        address: SocketAddr,
-        /// The flag that says otherwise.
-        flag: &'static str,
-    },
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address} ({flag})")]
-    Listen {
-        /// What was asked for.
-        address: SocketAddr,
-        /// The flag that says otherwise.
-        flag: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// Provider keys would travel in the clear.
-    #[error(
-        "the sync port carries provider keys, so that {address} needs TLS: give --sync-tls-cert and --sync-tls-key \
-         (`signalbox-control-plane certificate` makes them), or listen on loopback with --sync-listen"
-    )]
-    SyncWithoutTls {
-        /// What was asked for.
-        address: SocketAddr,
-    },
-    /// A token that anybody could guess.
-    #[error("{what} is empty ({flag})")]
-    EmptyToken {
-        /// Which one.
-        what: &'static str,
-        /// Where it comes from.
-        flag: &'static str,
-    },
-    /// A port's TLS cannot be had.
-    #[error(transparent)]
-    Tls(#[from] tls::Error),
-    /// The admin tokens cannot be read.
-    #[error(transparent)]
-    Tokens(#[from] tokens::Error),
-    /// The configuration cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The file that the configuration comes from cannot be used.
-    #[error(transparent)]
-    Source(#[from] source::Error),
-}
-
-impl BuildError {
-    /// Whether what was asked for can never work, so that trying again is of no use.
-    #[must_use]
-    pub const fn is_configuration(&self) -> bool {
-        match self {
-            Self::Source(error) => error.is_configuration(),
-            Self::SyncWithoutTls { .. } | Self::EmptyToken { .. } | Self::Tls(_) => true,
-            Self::Open(error) => matches!(
-                error,
-                OpenError::Schema(migrate::Error::Pending { .. } | migrate::Error::Newer { .. })
-                    | OpenError::Seal(seal::Error::WrongMasterKey { .. })
-            ),
-            Self::InUse { .. } | Self::Listen { .. } | Self::Tokens(_) => false,
-        }
-    }
-}
-
-/// Why a control plane stopped without being asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A port is lost.
-    #[error("the {port} port cannot be served any longer")]
-    Port {
-        /// Which one.
-        port: &'static str,
-        /// Why.
-        source: tonic::transport::Error,
-    },
-    /// Nothing can be written any longer.
-    #[error("the writer has ended")]
-    Writer(#[source] Option<JoinError>),
 }
 
 /// A control plane that is bound and loaded, and does not serve yet.
@@ -308,10 +226,10 @@ impl App {
             let admin = server().accept_http1(true).layer(Front).layer(auth).layer(Informed).add_routes(routes);
             let stopped = stop.cancelled();
             let admin = match tls {
-                None => admin.serve_with_incoming_shutdown(admin_port.incoming(), stopped).left_future(),
+                None => admin.serve_with_incoming_shutdown(admin_port.incoming(), stopped).boxed(),
                 Some(tls) => {
                     let secured = tls::accepted(admin_port.incoming(), tls);
-                    admin.serve_with_incoming_shutdown(secured, stopped).right_future()
+                    admin.serve_with_incoming_shutdown(secured, stopped).boxed()
                 }
             };
             let sync = sync_server

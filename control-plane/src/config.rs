@@ -39,7 +39,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve operators and data planes
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Bring the database to this build's schema
     Migrate(Migrate),
     /// Copy the database to a file, verified, whether or not a control plane is running
@@ -363,7 +363,7 @@ mod tests {
     fn serve(dir: &Path, flags: &[&str]) -> Serve {
         let words = ["signalbox-control-plane", "serve", "--data-dir", dir.to_str().unwrap()];
         match Cli::try_parse_from(words.iter().chain(flags)).unwrap().command {
-            Command::Serve(serve) => serve,
+            Command::Serve(serve) => *serve,
             other => panic!("{other:?}"),
         }
     }

@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
     let Cli { logs, command } = Cli::parse();
     let _level = logs.start::<Cli>();
     let done = match command {
-        Command::Serve(options) => serve(options).await,
+        Command::Serve(options) => serve(*options).await,
         Command::Migrate(options) => migrate(options).await,
         Command::Backup(options) => offline::back_up(options).await,
         Command::Restore(options) => Box::pin(offline::restore(options)).await,
