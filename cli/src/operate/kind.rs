@@ -5,6 +5,12 @@ use std::{fmt, str::FromStr};
 
 use serde_json::Value;
 
+mod cell;
+mod known;
+
+pub use cell::Cell;
+pub use known::KINDS;
+
 /// A kind of resource.
 pub struct Kind {
     /// Its collection, as in names and in lists.
@@ -23,25 +29,6 @@ pub struct Kind {
 
 /// A column of a table: its heading, where in the JSON of a resource its text is, and how that is said.
 pub struct Column(pub &'static str, pub &'static str, pub Cell);
-
-/// How a value is said in a table.
-#[derive(Clone, Copy)]
-pub enum Cell {
-    /// As it is; lists and maps joined by commas.
-    Text,
-    /// The name without its collections.
-    Id,
-    /// An enum's word without this in front.
-    Word(&'static str),
-    /// A time, to the second.
-    Time,
-    /// How many there are.
-    Count,
-    /// `yes`, or nothing.
-    Flag,
-    /// What redirects lead to.
-    Targets,
-}
 
 /// Why a text names no kind, or nothing of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,179 +55,6 @@ fn known() -> String {
     let words: Vec<&str> = KINDS.iter().filter_map(|kind| kind.words.first().copied()).collect();
     words.join(", ")
 }
-
-const NAME: Column = Column("NAME", "name", Cell::Id);
-const DISABLED: Column = Column("DISABLED", "disabled", Cell::Flag);
-const LABELS: Column = Column("LABELS", "labels", Cell::Text);
-const REVISION: Column = Column("REVISION", "revision", Cell::Text);
-
-/// Every kind.
-pub static KINDS: [Kind; 10] = [
-    Kind {
-        collection: "providers",
-        singular: "Provider",
-        plural: "Providers",
-        service: "ProviderService",
-        words: &["providers", "provider", "p"],
-        columns: &[
-            NAME,
-            Column("DIALECT", "dialect", Cell::Word("DIALECT_")),
-            Column("BASE URL", "baseUrl", Cell::Text),
-            Column("MODELS", "models", Cell::Count),
-            DISABLED,
-            LABELS,
-            REVISION,
-        ],
-    },
-    Kind {
-        collection: "credentials",
-        singular: "Credential",
-        plural: "Credentials",
-        service: "CredentialService",
-        words: &["credentials", "credential", "cred", "c"],
-        columns: &[
-            NAME,
-            Column("SECRET VERSION", "secretVersion", Cell::Text),
-            Column("FROM", "secretRef", Cell::Text),
-            Column("WEIGHT", "weight", Cell::Text),
-            DISABLED,
-            LABELS,
-            REVISION,
-        ],
-    },
-    Kind {
-        collection: "clientKeys",
-        singular: "ClientKey",
-        plural: "ClientKeys",
-        service: "ClientKeyService",
-        words: &["keys", "key", "k", "clientKeys", "clientKey", "client-keys", "client-key"],
-        columns: &[
-            NAME,
-            Column("BEGINS", "displayPrefix", Cell::Text),
-            Column("MODELS", "allowedModels", Cell::Text),
-            Column("EXPIRES", "expireTime", Cell::Time),
-            DISABLED,
-            LABELS,
-            REVISION,
-        ],
-    },
-    Kind {
-        collection: "redirects",
-        singular: "Redirect",
-        plural: "Redirects",
-        service: "RedirectService",
-        words: &["redirects", "redirect", "r"],
-        columns: &[
-            NAME,
-            Column("FROM", "from", Cell::Text),
-            Column("TARGETS", "targets", Cell::Targets),
-            Column("KEYS WITH", "clientKeyLabels", Cell::Text),
-            LABELS,
-            REVISION,
-        ],
-    },
-    Kind {
-        collection: "routes",
-        singular: "Route",
-        plural: "Routes",
-        service: "RouteService",
-        words: &["routes", "route"],
-        columns: &[
-            NAME,
-            Column("SEGMENT", "segment", Cell::Text),
-            Column("TARGET", "targetUrl", Cell::Text),
-            Column("NEEDS A KEY", "clientKeyRequired", Cell::Flag),
-            DISABLED,
-            LABELS,
-            REVISION,
-        ],
-    },
-    Kind {
-        collection: "settings",
-        singular: "Settings",
-        plural: "Settings",
-        service: "SettingsService",
-        words: &["settings", "setting", "s"],
-        columns: &[
-            Column("BASE PATH", "basePath", Cell::Text),
-            Column("DEFAULT PROVIDER", "defaultProvider", Cell::Text),
-            Column("KEYLESS MODELS", "keylessModels", Cell::Flag),
-            Column("LOG LEVEL", "logLevel", Cell::Word("LOG_LEVEL_")),
-            REVISION,
-        ],
-    },
-    Kind {
-        collection: "replicas",
-        singular: "Replica",
-        plural: "Replicas",
-        service: "ReplicaService",
-        words: &["replicas", "replica", "dp"],
-        columns: &[
-            NAME,
-            Column("STATE", "state", Cell::Word("STATE_")),
-            Column("SERVES", "servingRevision", Cell::Text),
-            Column("HOLDS", "heldRevision", Cell::Text),
-            Column("REJECTS", "rejections", Cell::Count),
-            Column("FROM", "configSource", Cell::Word("CONFIG_SOURCE_")),
-            Column("SKEW", "clockSkew", Cell::Text),
-            Column("IN FLIGHT", "inFlight", Cell::Text),
-            Column("DRAINING", "draining", Cell::Flag),
-            Column("VERSION", "version", Cell::Text),
-            Column("LAST SEEN", "lastSeenTime", Cell::Time),
-        ],
-    },
-    Kind {
-        collection: "revisions",
-        singular: "Revision",
-        plural: "Revisions",
-        service: "RevisionService",
-        words: &["revisions", "revision", "rev"],
-        columns: &[
-            Column("REVISION", "revision", Cell::Text),
-            Column("COMMITTED", "commitTime", Cell::Time),
-            Column("BY", "actor", Cell::Text),
-            Column("FROM", "sourceIp", Cell::Text),
-            Column("CALL", "method", Cell::Text),
-            Column("CHANGES", "changeCount", Cell::Text),
-            Column("ROLLBACK OF", "rollbackOf", Cell::Text),
-            Column("COMMENT", "comment", Cell::Text),
-        ],
-    },
-    Kind {
-        collection: "adminTokens",
-        singular: "AdminToken",
-        plural: "AdminTokens",
-        service: "AdminTokenService",
-        words: &["tokens", "token", "t", "adminTokens", "adminToken", "admin-tokens", "admin-token"],
-        columns: &[
-            NAME,
-            Column("ROLE", "role", Cell::Word("ROLE_")),
-            Column("BEGINS", "displayPrefix", Cell::Text),
-            Column("CERTIFICATE", "certificateName", Cell::Text),
-            Column("EXPIRES", "expireTime", Cell::Time),
-            Column("LAST USED", "lastUseTime", Cell::Time),
-            DISABLED,
-        ],
-    },
-    Kind {
-        collection: "auditEntries",
-        singular: "AuditEntry",
-        plural: "AuditEntries",
-        service: "AuditService",
-        words: &["audit", "auditEntries", "audit-entries", "a"],
-        columns: &[
-            Column("TIME", "time", Cell::Time),
-            Column("WHO", "actor", Cell::Text),
-            Column("FROM", "sourceIp", Cell::Text),
-            Column("CALL", "method", Cell::Text),
-            Column("RESOURCE", "resource", Cell::Text),
-            Column("CODE", "code", Cell::Text),
-            Column("REASON", "reason", Cell::Text),
-            Column("REVISION", "revision", Cell::Text),
-            Column("MORE LIKE IT", "repeatedCount", Cell::Text),
-        ],
-    },
-];
 
 /// A kind that somebody named.
 #[derive(Clone, Copy)]
@@ -331,51 +145,6 @@ impl Kind {
     }
 }
 
-impl Cell {
-    fn say(self, value: &Value) -> String {
-        match (self, value) {
-            (Self::Flag, value) => if value == &Value::Bool(true) { "yes" } else { "" }.to_owned(),
-            (Self::Count, Value::Array(list)) => list.len().to_string(),
-            (Self::Targets, Value::Array(list)) => list.iter().map(target).collect::<Vec<_>>().join(", "),
-            (Self::Id, Value::String(name)) => id(name),
-            (Self::Word(prefix), Value::String(word)) => {
-                word.strip_prefix(prefix).unwrap_or(word).to_ascii_lowercase().replace('_', "-")
-            }
-            (Self::Time, Value::String(time)) => match time.split_once('.') {
-                Some((seconds, _)) => format!("{seconds}Z"),
-                None => time.clone(),
-            },
-            (_, value) => text(value),
-        }
-    }
-}
-
-/// A full name without its collections.
-pub(super) fn id(name: &str) -> String {
-    name.split('/').skip(1).step_by(2).collect::<Vec<_>>().join("/")
-}
-
-fn target(target: &Value) -> String {
-    let part = |key| target.get(key).and_then(Value::as_str).unwrap_or_default();
-    match (part("provider"), part("model")) {
-        (provider, "") => provider.to_owned(),
-        (provider, model) => format!("{provider}/{model}"),
-    }
-}
-
-/// A JSON value in one line.
-pub(super) fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().map(text).collect::<Vec<_>>().join(", "),
-        Value::Object(map) => {
-            map.iter().map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join(", ")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -431,7 +200,7 @@ mod tests {
         assert_eq!(keys.row(&key), ["ci", "", "a, b", "2027-01-01T00:00:00Z", "yes", "team=a", "7"]);
         let redirect = json!({"name": "redirects/fast", "from": "fast", "targets": [{"provider": "a", "model": "m"}, {"provider": "b"}]});
         assert_eq!(redirects.row(&redirect)[2], "a/m, b");
-        assert_eq!(id("providers/openai/credentials/main"), "openai/main");
+        assert_eq!(cell::id("providers/openai/credentials/main"), "openai/main");
         assert_eq!((keys.several().as_str(), redirects.several().as_str()), ("client keys", "redirects"));
     }
 }
