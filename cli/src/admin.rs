@@ -46,11 +46,12 @@ impl From<Status> for Error {
     }
 }
 
-/// Each field that is wrong, or the message of a status that names none.
+/// The message, and each field that is wrong where the message does not say it.
 pub(crate) fn in_words(status: &Status) -> String {
     let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    let unsaid = violations.iter().filter(|violation| !status.message().contains(&violation.description));
     let fields: Vec<String> =
-        violations.iter().map(|violation| format!("{}: {}", violation.field, violation.description)).collect();
+        unsaid.map(|violation| format!("{}: {}", violation.field, violation.description)).collect();
     if fields.is_empty() {
         status.message().to_owned()
     } else {
@@ -176,6 +177,13 @@ mod tests {
             text.ends_with("2 fields break a rule (provider.base_url: is no URL; provider.dialect: is missing)"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_the_message_says_is_said_once() {
+        let details = ErrorDetails::with_bad_request_violation("filter", "names no field");
+        let error = Error::from(Status::with_error_details(Code::InvalidArgument, "filter: names no field", details));
+        assert!(error.to_string().ends_with(": filter: names no field"), "{error}");
     }
 
     #[test]

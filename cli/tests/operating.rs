@@ -172,6 +172,10 @@ fn what_is_wrong_with_a_document_is_said_with_its_place() {
             "providers:\n  - {name: providers/a, dialect: DIALECT_OPENAI, baseUrl: 'no url'}\n",
             vec!["providers/a", "bad.yaml", "base_url"],
         ),
+        (
+            "redirects:\n  - {name: redirects/a, from: a, targets: [{provider: nobody, model: m}]}\n",
+            vec!["redirects/a", "bad.yaml", "targets[0].provider", "does not exist"],
+        ),
     ] {
         system.file("config/bad.yaml", text);
         let run = system.run(&["apply", "-f", &folder]).ended(78, &words);
@@ -227,7 +231,7 @@ fn the_fleet_is_seen_waited_for_and_examined() {
     let system = System::start();
     system.run(&["replicas"]).ended(0, &["synced"]);
     system.run(&["wait", "--timeout", "30s"]).ended(0, &["in force on 1 of 1 data planes"]);
-    system.run(&["wait", "--replicas", "2", "--timeout", "0s"]).ended(7, &[]);
+    system.run(&["wait", "--replicas", "2", "--timeout", "0s"]).ended(7, &["fewer than asked for"]);
     system.run(&["doctor"]).ended(0, &["ok    control plane", "ok    clock", "ok    replicas/"]);
     system.run(&["doctor", "--data-plane", "http://127.0.0.1:1"]).ended(1, &["fail  http://127.0.0.1:1"]);
     let lines: Value = serde_json::from_str(&system.run(&["doctor", "-o", "json"]).done()).unwrap();

@@ -155,12 +155,19 @@ impl Documents {
     #[must_use]
     pub fn explain(&self, error: Refusal) -> Refusal {
         let Refusal::Refused { method, status } = error else { return error };
-        if status.code() != Code::InvalidArgument {
+        let fields = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+        let rules = status.get_details_precondition_failure().map(|failed| failed.violations).unwrap_or_default();
+        let about = |place: &str, what: &str| format!("{}: {what}", self.place(place));
+        let inside = rules.iter().filter(|rule| rule.subject.starts_with("config."));
+        let faults: Vec<String> = fields
+            .iter()
+            .map(|field| about(&field.field, &field.description))
+            .chain(inside.map(|rule| about(&rule.subject, &rule.description)))
+            .collect();
+        if faults.is_empty() && status.code() != Code::InvalidArgument {
             return Refusal::Refused { method, status };
         }
-        let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
-        let faults = violations.iter().map(|wrong| format!("{}: {}", self.place(&wrong.field), wrong.description));
-        Refusal::Document { message: status.message().to_owned(), faults: faults.collect() }
+        Refusal::Document { message: status.message().to_owned(), faults }
     }
 
     /// The resource, its document and the field, for a field's path in a request.

@@ -90,11 +90,11 @@ pub enum Error {
         status: Box<Status>,
     },
     /// The control plane refused what a document says.
-    #[error("the configuration was refused: {message}{}", lines(faults))]
+    #[error("the configuration was refused:{}", lines(message, faults))]
     Document {
-        /// As a whole.
+        /// As a whole, where nothing in particular is wrong.
         message: String,
-        /// Each resource and field, and what is wrong with it.
+        /// Each resource and field, and what is wrong with it; they say what the message says.
         faults: Vec<String>,
     },
     /// The answer is not what the schemas say.
@@ -159,7 +159,10 @@ fn at(revision: u64) -> String {
     if revision == 0 { String::new() } else { format!(" at revision {revision}") }
 }
 
-fn lines(faults: &[String]) -> String {
+fn lines(message: &str, faults: &[String]) -> String {
+    if faults.is_empty() {
+        return format!(" {message}");
+    }
     faults.iter().map(|fault| format!("\n  {fault}")).collect()
 }
 

@@ -104,6 +104,9 @@ pub(super) fn describe(response: &WaitForRevisionResponse) -> String {
     let verdict = match (satisfied, total) {
         (_, 0) => "NOT in force: no data plane is connected; those that join will serve it".to_owned(),
         (true, _) => format!("in force on {applied} of {total} data planes"),
+        (false, _) if pending.is_empty() => {
+            format!("in force on all {total} data planes, which are fewer than asked for")
+        }
         (false, _) => format!("NOT in force everywhere: on {applied} of {total} data planes"),
     };
     let mut text = format!("Revision {revision} is {verdict}.\n");
