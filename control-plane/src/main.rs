@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
     let Cli { logs, command } = Cli::parse();
     let _level = logs.start::<Cli>();
     let done = match command {
-        Command::Serve(options) => serve(*options).await,
+        Command::Serve(options) => Box::pin(serve(*options)).await,
         Command::Migrate(options) => migrate(options).await,
         Command::Backup(options) => offline::back_up(options).await,
         Command::Restore(options) => Box::pin(offline::restore(options)).await,
@@ -65,7 +65,7 @@ async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
              --admin-tls-key, or put a proxy with TLS in front of it"
         );
     }
-    app.run(stop).await?;
+    Box::pin(app.run(stop)).await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
