@@ -351,12 +351,9 @@ async fn a_disk_that_fails_costs_the_write_and_nothing_that_was_acknowledged() {
 /// A process may die before there is a history; then nothing was acknowledged.
 async fn inspect_if_founded(place: &Place, operators: &[Operator], known: &mut BTreeMap<i64, Vec<u8>>) {
     let mut connection = connect(&place.database()).await;
-    let founded: Option<i64> =
-        match sqlx::query_scalar("SELECT revision FROM head").fetch_optional(&mut connection).await {
-            Ok(founded) => founded,
-            // Not even the tables are there.
-            Err(_) => None,
-        };
+    let head = sqlx::query_scalar("SELECT revision FROM head").fetch_optional(&mut connection).await;
+    // An error = not even the tables are there.
+    let founded: Option<i64> = head.unwrap_or_default();
     connection.close().await.expect("it closes");
     match founded {
         Some(_) => inspect(&place.database(), operators, known).await,
