@@ -222,7 +222,7 @@ impl App {
         let auth = Auth::new(&root, tokens.clone(), audit.clone());
         let fleet = Fleet::new(ledger.clone(), replicas, stop.clone());
         let routes = admin::routes(ledger, tokens, fleet, health.clone());
-        let servers = async {
+        let servers = Box::pin(async {
             let admin = server().accept_http1(true).layer(Front).layer(auth).layer(Informed).add_routes(routes);
             let stopped = stop.cancelled();
             let admin = match tls {
@@ -244,7 +244,7 @@ impl App {
             )?;
             watch.ended().await;
             Ok(())
-        };
+        });
         tokio::select! {
             served = servers => served?,
             () = audit.run(&in_use, keep) => {}

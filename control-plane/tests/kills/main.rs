@@ -4,32 +4,18 @@
 //! `SIGNALBOX_KILL_ROUNDS=10000` has it killed that often instead of [`ROUNDS`].
 #![expect(clippy::expect_used, reason = "a story that fails says where")]
 
-use std::{
-    collections::BTreeMap,
-    env, fs,
-    net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeMap, env, fs, path::Path, time::Duration};
 
-use signalbox_proto::admin::v1::{
-    GetRouteRequest, Route, UpdateRouteRequest, route, route_service_client::RouteServiceClient,
-};
+use signalbox_proto::admin::v1::GetRouteRequest;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tempfile::TempDir;
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, interval, sleep, timeout},
-};
-use tokio_util::sync::CancellationToken;
-use tonic::{
-    Code, Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::interceptor::InterceptedService,
-    transport::{Channel, Endpoint},
-};
-use uuid::Uuid;
+use tokio::time::{Instant, sleep};
+use tonic::Code;
+
+mod operator;
+mod place;
+
+use operator::{Operator, Signs, routes, target};
+use place::{PATIENCE, Place};
 
 /// How often a control plane is killed while it writes.
 const ROUNDS: u64 = 200;
@@ -40,189 +26,8 @@ const SHORT_ROUNDS: u64 = 25;
 /// Operators at work at once.
 const WRITERS: usize = 3;
 
-/// Anything that takes longer never comes.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_signalbox-control-plane");
-
-const TOKEN: &str = "admin-token-of-the-kills";
-const MASTER_KEY: &str = "Zml4dHVyZXMgYXJlIHNlYWxlZCB1bmRlciB0aGlzISE=";
-
 fn rounds() -> u64 {
     env::var("SIGNALBOX_KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"))
-}
-
-/// A folder with a database, and the address that its control plane is at whenever there is one.
-struct Place {
-    folder: TempDir,
-    admin: SocketAddr,
-}
-
-impl Place {
-    fn new() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-        let admin = free.local_addr().expect("it has an address");
-        Self { folder: tempfile::tempdir().expect("there is a temporary folder"), admin }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn database(&self) -> PathBuf {
-        self.file("control.db")
-    }
-
-    fn run(&self, words: &[&str]) -> Life {
-        self.start(Command::new(PROGRAM), words)
-    }
-
-    fn start(&self, mut command: Command, words: &[&str]) -> Life {
-        command.args(words).arg("--data-dir").arg(self.folder.path());
-        command.env("SIGNALBOX_ADMIN_TOKEN", TOKEN).env("SIGNALBOX_JOIN_TOKEN", "join-token-of-the-kills");
-        command.env("SIGNALBOX_MASTER_KEY", MASTER_KEY);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Life(command.spawn().expect("the program starts"))
-    }
-
-    fn serve(&self) -> Life {
-        self.serve_as(Command::new(PROGRAM))
-    }
-
-    fn serve_as(&self, command: Command) -> Life {
-        let admin = self.admin.to_string();
-        let words = ["serve", "--admin-listen", &admin, "--sync-listen", "127.0.0.1:0", "--backup-every", "off"];
-        self.start(command, &words)
-    }
-
-    /// On a disk on which no file can grow beyond so many blocks: a write there fails as on one that is broken.
-    fn serve_on_a_bad_disk(&self, blocks: u32) -> Life {
-        let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"", &blocks.to_string(), PROGRAM]);
-        self.serve_as(command)
-    }
-
-    async fn succeeds(&self, words: &[&str]) -> bool {
-        let mut life = self.run(words);
-        let ended = timeout(PATIENCE, spawn_blocking(move || life.0.wait().map(|status| status.success())));
-        ended.await.expect("it ends").expect("waiting does not panic").expect("it can be waited for")
-    }
-}
-
-/// The program at work. Dropped, it is killed.
-struct Life(Child);
-
-impl Life {
-    /// Ends it as SIGKILL does, and waits until it is gone.
-    fn end(&mut self) {
-        self.0.kill().expect("it dies");
-        self.0.wait().expect("it is gone");
-    }
-
-    /// Lets it run for a random time, and kills it if it has not ended by then.
-    async fn cut_short(mut self, longest: Duration) {
-        let moment = Instant::now() + longest.mul_f64(fastrand::f64());
-        let mut looks = interval(Duration::from_millis(1));
-        while Instant::now() < moment {
-            looks.tick().await;
-            if self.0.try_wait().expect("it can be looked at").is_some() {
-                return;
-            }
-        }
-        self.end();
-    }
-}
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// Puts a token into each call.
-type Bearer = Box<dyn FnMut(Request<()>) -> Result<Request<()>, Status> + Send>;
-
-fn routes(admin: SocketAddr) -> RouteServiceClient<InterceptedService<Channel, Bearer>> {
-    let channel = Endpoint::try_from(format!("http://{admin}")).expect("an address makes a URL").connect_lazy();
-    let token: MetadataValue<Ascii> = format!("Bearer {TOKEN}").parse().expect("a token is ASCII");
-    let bearer: Bearer = Box::new(move |mut request| {
-        request.metadata_mut().insert("authorization", token.clone());
-        Ok(request)
-    });
-    RouteServiceClient::with_interceptor(channel, bearer)
-}
-
-/// One operator, who changes one route over and over and remembers what was said of it.
-struct Operator {
-    name: String,
-    /// How often it was changed, as far as that was acknowledged; and the revision that did it.
-    acknowledged: (u64, u64),
-    /// A change whose answer never came.
-    open: Option<UpdateRouteRequest>,
-}
-
-impl Operator {
-    fn new(number: usize) -> Self {
-        Self { name: format!("routes/r{number}"), acknowledged: (0, 0), open: None }
-    }
-
-    fn change(&self, count: u64) -> UpdateRouteRequest {
-        let route = Route {
-            name: self.name.clone(),
-            destination: Some(route::Destination::TargetUrl(target(count))),
-            ..Route::default()
-        };
-        let request_id = Uuid::new_v4().to_string();
-        UpdateRouteRequest { route: Some(route), allow_missing: true, request_id, ..UpdateRouteRequest::default() }
-    }
-
-    /// Changes it until the control plane is gone. A change that went unanswered is repeated first, under its id.
-    async fn work(mut self, admin: SocketAddr, signs: Signs) -> Self {
-        let mut client = routes(admin);
-        let mut tries = interval(Duration::from_millis(2));
-        while !signs.killed.is_cancelled() {
-            let count = self.acknowledged.0 + 1;
-            let request = self.open.take().unwrap_or_else(|| self.change(count));
-            self.open = Some(request.clone());
-            let Some(Ok(answer)) = signs.killed.run_until_cancelled(client.update_route(request)).await else {
-                // It is not there yet, or not any more.
-                tries.tick().await;
-                continue;
-            };
-            let route = answer.into_inner();
-            assert_eq!(route.destination, Some(route::Destination::TargetUrl(target(count))), "{}", self.name);
-            assert!(route.revision > self.acknowledged.1, "{} is answered by revision {}", self.name, route.revision);
-            (self.acknowledged, self.open) = ((count, route.revision), None);
-            signs.answered.cancel();
-        }
-        self
-    }
-}
-
-/// What operators and whoever kills tell each other in one life.
-#[derive(Debug, Clone, Default)]
-struct Signs {
-    /// The first call was answered.
-    answered: CancellationToken,
-    /// The process is gone.
-    killed: CancellationToken,
-}
-
-impl Signs {
-    /// The moment to die: mostly soon after the first answer, and one time in four before there can be any.
-    async fn moment(&self) {
-        if fastrand::u8(..) < 64 {
-            return sleep(Duration::from_millis(fastrand::u64(..80))).await;
-        }
-        timeout(PATIENCE, self.answered.cancelled()).await.expect("a call is answered");
-        sleep(Duration::from_millis(fastrand::u64(..40))).await;
-    }
-}
-
-fn target(count: u64) -> String {
-    format!("https://upstream.example/{count}/")
 }
 
 /// What is in the file, as the next process will find it.
@@ -365,7 +170,7 @@ async fn inspect_if_founded(place: &Place, operators: &[Operator], known: &mut B
 async fn first_schema(database: &Path) {
     let options = SqliteConnectOptions::new().filename(database).create_if_missing(true);
     let mut connection = options.connect().await.expect("it can be made");
-    let fixture = include_str!("fixtures/schema-0001.sql");
+    let fixture = include_str!("../fixtures/schema-0001.sql");
     sqlx::raw_sql(fixture).execute(&mut connection).await.expect("the fixture is SQL");
     connection.close().await.expect("it closes");
 }
