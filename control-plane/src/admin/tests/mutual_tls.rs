@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use signalbox_proto::admin::v1::{AdminToken, ListProvidersRequest, Role};
 use tokio::{
@@ -109,20 +109,21 @@ async fn a_bearer_token_counts_for_more_than_a_certificate() {
 
 #[tokio::test]
 async fn the_port_speaks_both_versions_of_http_and_a_silent_connection_holds_up_nobody() {
-    let (secured, _) = Secured::start(&["alice.test"]).await;
+    let (secured, clients) = Secured::start(&["alice.test"]).await;
+    secured.make_token("alice", for_certificate("alice.test", Role::Viewer)).await;
     let silent = TcpStream::connect(secured.app.admin).await.unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&secured.ca).unwrap()).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    let certificate = CertificateDer::from_pem_file(&clients[0].cert).unwrap();
+    let key = PrivateKeyDer::from_pem_file(&clients[0].key).unwrap();
+    let mut config = builder.with_root_certificates(roots).with_client_auth_cert(vec![certificate], key).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let connection = TcpStream::connect(secured.app.admin).await.unwrap();
     let connector = TlsConnector::from(Arc::new(config));
     let mut connection = connector.connect("localhost".try_into().unwrap(), connection).await.unwrap();
-    let request = format!(
-        "GET /v1/providers HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\r\n"
-    );
+    let request = "GET /v1/providers HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     connection.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     timeout(PATIENCE, connection.read_to_string(&mut answer)).await.expect("it answers in time").unwrap();
