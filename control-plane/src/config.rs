@@ -16,6 +16,7 @@ use signalbox_control_plane::{
     files::{self, ADMIN_TOKEN, DATABASE, DataDir, JOIN_TOKEN, MASTER_KEY},
     key,
     ledger::RetentionFlags,
+    migrate,
     seal::{InvalidMasterKey, MasterKey},
     source,
     tls::{AdminTls, SyncTls},
@@ -229,7 +230,7 @@ impl Serve {
     ///
     /// # Errors
     /// [`Error`] says which variable or file is wrong.
-    pub(crate) fn prepare(self, env: impl Fn(&str) -> Option<OsString>) -> Result<Prepared, Error> {
+    pub(crate) async fn prepare(self, env: impl Fn(&str) -> Option<OsString>) -> Result<Prepared, Error> {
         let database = self.place.database();
         let dir = DataDir::open(&self.place.data_dir)?;
         let secret = |variable, flag, file| Secret { variable, flag, file }.find(&env);
@@ -239,7 +240,7 @@ impl Serve {
         let (admin_token, admin_token_in) = admin.or_made(&dir, ADMIN_TOKEN, key::token)?;
         let (join_token, _) = join.or_made(&dir, JOIN_TOKEN, key::token)?;
         let key = dir.join(MASTER_KEY);
-        if matches!(master, Found::Nowhere) && database.exists() && !key.exists() {
+        if matches!(master, Found::Nowhere) && !key.exists() && migrate::is_sealed(&database).await {
             return Err(Error::MasterKeyMissing { database, key });
         }
         let (text, from) = master.or_made(&dir, MASTER_KEY, || MasterKey::generate().to_text())?;
@@ -382,46 +383,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_new_folder_gets_its_secrets_and_keeps_them() {
+    #[tokio::test]
+    async fn a_new_folder_gets_its_secrets_and_keeps_them() {
         let root = tempfile::tempdir().unwrap();
-        let first = serve(root.path(), &[]).prepare(nothing).unwrap();
-        let second = serve(root.path(), &[]).prepare(nothing).unwrap();
+        let first = serve(root.path(), &[]).prepare(nothing).await.unwrap();
+        let second = serve(root.path(), &[]).prepare(nothing).await.unwrap();
         assert_eq!(first.options.admin_token.expose_secret(), second.options.admin_token.expose_secret());
         assert_eq!(first.options.master_key.id(), second.options.master_key.id());
         assert_eq!(first.options.database, root.path().join("control.db"));
         assert!(first.admin_token_in.ends_with("admin-token"));
     }
 
-    #[test]
-    fn a_secret_comes_from_a_file_or_the_environment_but_not_from_both() {
+    #[tokio::test]
+    async fn a_secret_comes_from_a_file_or_the_environment_but_not_from_both() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("given");
         fs::write(&file, "from-file\n").unwrap();
         let flags = ["--admin-token-file", file.to_str().unwrap()];
         let env = |name: &str| (name == "SIGNALBOX_ADMIN_TOKEN").then(|| "from-env".into());
 
-        let by_file = serve(root.path(), &flags).prepare(nothing).unwrap();
+        let by_file = serve(root.path(), &flags).prepare(nothing).await.unwrap();
         assert_eq!(by_file.options.admin_token.expose_secret(), "from-file");
-        let by_env = serve(root.path(), &[]).prepare(env).unwrap();
+        let by_env = serve(root.path(), &[]).prepare(env).await.unwrap();
         assert_eq!(by_env.options.admin_token.expose_secret(), "from-env");
         assert_eq!(by_env.admin_token_in, "SIGNALBOX_ADMIN_TOKEN");
-        assert!(matches!(serve(root.path(), &flags).prepare(env), Err(Error::Twice { .. })));
+        assert!(matches!(serve(root.path(), &flags).prepare(env).await, Err(Error::Twice { .. })));
         let empty = |name: &str| (name == "SIGNALBOX_JOIN_TOKEN").then(|| " ".into());
         assert!(matches!(
-            serve(root.path(), &[]).prepare(empty),
+            serve(root.path(), &[]).prepare(empty).await,
             Err(Error::Empty { variable: "SIGNALBOX_JOIN_TOKEN" })
         ));
     }
 
-    #[test]
-    fn a_database_without_its_master_key_is_not_given_another() {
+    #[tokio::test]
+    async fn a_database_without_its_master_key_is_not_given_another() {
         let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("control.db"), "").unwrap();
-        assert!(matches!(serve(root.path(), &[]).prepare(nothing), Err(Error::MasterKeyMissing { .. })));
+        fs::write(root.path().join("control.db"), "whatever this is").unwrap();
+        assert!(matches!(serve(root.path(), &[]).prepare(nothing).await, Err(Error::MasterKeyMissing { .. })));
         assert!(!root.path().join("master.key").exists());
         let bad = |name: &str| (name == "SIGNALBOX_MASTER_KEY").then(|| "too short".into());
-        assert!(matches!(serve(root.path(), &[]).prepare(bad), Err(Error::MasterKey { .. })));
+        assert!(matches!(serve(root.path(), &[]).prepare(bad).await, Err(Error::MasterKey { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_database_that_was_only_migrated_is_given_a_master_key() {
+        let root = tempfile::tempdir().unwrap();
+        migrate::run(&root.path().join("control.db")).await.unwrap();
+        serve(root.path(), &[]).prepare(nothing).await.unwrap();
+        assert!(root.path().join("master.key").exists());
     }
 
     #[test]

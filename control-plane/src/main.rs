@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
-    let Prepared { options, admin_token_in } = options.prepare(|name| env::var_os(name))?;
+    let Prepared { options, admin_token_in } = options.prepare(|name| env::var_os(name)).await?;
     let (database, tls) = (options.database.display().to_string(), options.sync_tls.is_some());
     let admin_tls = options.admin_tls.is_some();
     let app = App::build(options).await?;

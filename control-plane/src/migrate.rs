@@ -12,7 +12,7 @@ use crate::{
     store::{
         self,
         copy::{reader, require_whole},
-        lock,
+        lock, secrets,
     },
 };
 
@@ -108,6 +108,18 @@ pub async fn check(path: &Path) -> Result<Standing, Error> {
     let standing = standing(&STEPS, &applied(&mut connection).await.map_err(store::Error::from)?);
     connection.close().await.map_err(store::Error::from)?;
     Ok(standing)
+}
+
+/// Whether anything in the file is sealed under a master key. Where that cannot be told, it is taken to be.
+pub async fn is_sealed(path: &Path) -> bool {
+    let sealed = async {
+        let mut connection = reader(path).await?;
+        if applied(&mut connection).await?.is_empty() {
+            return Ok(false);
+        }
+        Ok::<_, store::Error>(secrets::data_key(&mut connection).await?.is_some())
+    };
+    path.exists() && sealed.await.unwrap_or(true)
 }
 
 /// Runs the steps that are missing, on a file that no control plane has open, and says how it stood before.

@@ -65,7 +65,9 @@ pub(super) async fn adopt(options: AdoptHistory) -> anyhow::Result<ExitCode> {
             "older than what was published from it; what came after is lost with this"
         ),
     }
-    tell(differences.as_deref());
+    if fence.is_some() {
+        tell(differences.as_deref());
+    }
     if options.check {
         return Ok(ExitCode::from(if fence.is_none() { 0 } else { FAILED }));
     }
@@ -97,10 +99,10 @@ pub(super) async fn rotate_master_key(options: RotateMasterKey) -> anyhow::Resul
     let new = new_key(&file)?;
     let depth = if data_key { Depth::DataKey } else { Depth::MasterKey };
     let done = rekey::rotate(&place.database(), &old, &new, depth).await?;
-    let (from, to, new_key) = (old.id(), new.id(), file.display());
+    let (key, new_key) = (new.id(), file.display());
     match done {
-        Done::Already => tracing::info!(key = to, "the database opens under the new master key already"),
-        Done::Rotated { secrets } => tracing::info!(from, to, sealed_anew = secrets, "the master key is another one"),
+        Done::Already => tracing::info!(key, "the database opens under the new master key already"),
+        Done::Rotated { secrets } => tracing::info!(key, sealed_anew = secrets, "the master key is another one"),
     }
     tracing::info!(
         %new_key,

@@ -145,6 +145,14 @@ async fn begin(from: &Path, to: &Path, taking: Taking) -> Result<(Head, Head), E
     copy::copy(from, to).await?;
     migrate::advance_copy(to).await?;
     let mut connection = connect(to).await?;
+    let begun = go_on(&mut connection, from, taking).await;
+    // Whatever came of it, nothing but the file itself stays behind.
+    connection.close().await.map_err(store::Error::from)?;
+    begun
+}
+
+/// The history of a backup goes on as another one; returns where the two stand.
+async fn go_on(connection: &mut SqliteConnection, from: &Path, taking: Taking) -> Result<(Head, Head), Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(store::Error::from)?;
     let old = revisions::head(&mut transaction).await?.ok_or_else(|| Error::Empty { path: from.to_owned() })?;
     let comment = format!("restored from {}", from.file_name().unwrap_or_default().display());
@@ -154,7 +162,6 @@ async fn begin(from: &Path, to: &Path, taking: Taking) -> Result<(Head, Head), E
         Taking::AtOnce => fences::remove(&mut transaction).await?,
     }
     transaction.commit().await.map_err(store::Error::from)?;
-    connection.close().await.map_err(store::Error::from)?;
     Ok((old, new))
 }
 

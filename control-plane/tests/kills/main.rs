@@ -210,3 +210,20 @@ async fn killed_while_it_copies_it_leaves_a_whole_copy_or_none_of_that_name() {
     let last = place.file("last.db").display().to_string();
     assert!(place.succeeds(&["backup", "--out", &last]).await, "after {made} copies it still can");
 }
+
+#[tokio::test]
+async fn killed_while_it_changes_the_master_key_it_leaves_a_database_that_opens_under_one_of_the_two() {
+    let place = Place::new();
+    first_schema(&place.database()).await;
+    assert!(place.succeeds(&["migrate"]).await);
+    let key = place.file("new.key").display().to_string();
+    let rotate = ["rotate-master-key", "--new-master-key-file", &key];
+    let thorough = [rotate.as_slice(), &["--data-key"]].concat();
+    let fresh = fs::read(place.database()).expect("it can be read");
+    for _ in 0..SHORT_ROUNDS {
+        fs::write(place.database(), &fresh).expect("it can be put back");
+        place.run(&thorough).cut_short(Duration::from_millis(80)).await;
+        assert!(place.succeeds(&rotate).await, "it opens under neither key");
+        assert!(place.succeeds(&thorough).await, "a secret does not open");
+    }
+}

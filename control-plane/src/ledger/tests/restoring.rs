@@ -183,6 +183,15 @@ async fn what_is_no_sound_backup_replaces_nothing() {
         assert!(restore::restore(&place.database(), &place.file(name), Taking::Fenced).await.is_err(), "{name}");
     }
     assert!(restore::restore(&place.database(), &place.file("nowhere.db"), Taking::Fenced).await.is_err());
+    crate::migrate::run(&place.file("empty.db")).await.unwrap();
+    let empty = restore::restore(&place.database(), &place.file("empty.db"), Taking::Fenced).await.unwrap_err();
+    assert!(matches!(empty, restore::Error::Empty { .. }), "{empty:?}");
+    assert!(
+        fs::read_dir(place.folder.path())
+            .unwrap()
+            .flatten()
+            .all(|entry| { !entry.file_name().to_str().unwrap().starts_with(".unfinished") })
+    );
     assert_eq!(content(&place.open().await.ledger.state()), before);
 }
 
