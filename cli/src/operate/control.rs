@@ -132,7 +132,10 @@ impl Control {
     fn failed(&self, method: &str, status: Status) -> Error {
         let status = Box::new(status);
         match status.code() {
-            Code::Unavailable => Error::Unreachable { address: self.address.clone(), status: named(status) },
+            // Whoever speaks no gRPC there, such as a port with TLS that is spoken to without, ends the call.
+            Code::Unavailable | Code::Cancelled => {
+                Error::Unreachable { address: self.address.clone(), status: named(status) }
+            }
             _ => Error::Refused { method: method.to_owned(), status },
         }
     }

@@ -202,9 +202,9 @@ impl Error {
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Unreachable { .. } => {
-                Some("say where it is with --address or SIGNALBOX_ADDR, or look at it with `signalbox doctor`")
-            }
+            Self::Unreachable { .. } => Some(
+                "say where it is with --address or SIGNALBOX_ADDR (https:// where it speaks TLS), or look at it with `signalbox doctor`",
+            ),
             Self::Connection(connection::Error::Token(_)) => Some(
                 "give the admin token with SIGNALBOX_TOKEN or --token-file, or name the folder of a control plane on this machine with --data-dir",
             ),
