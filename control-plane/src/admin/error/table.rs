@@ -40,7 +40,7 @@ const TOKEN_PLACE: &str = "the token is in the file `admin-token` of the control
 const STALE: &str = "it was changed since: read it again and repeat the change";
 
 /// What to do about a token that is not enough.
-const ASK_FOR_ANOTHER: &str = "whoever has ROLE_ADMIN can make a token that is";
+const ASK_FOR_ANOTHER: &str = "whoever has ROLE_ADMIN can make another token";
 
 /// What an operator is told.
 struct Answer {
@@ -157,7 +157,7 @@ fn deny(denied: &Denied) -> Answer {
 fn role_too_low(role: Role, needed: Who) -> Answer {
     let names: Vec<_> = needed.roles().iter().map(|role| role.as_str_name()).collect();
     let message =
-        format!("this call is not for {}: it takes {}; {ASK_FOR_ANOTHER}", role.as_str_name(), names.join(" or "));
+        format!("this takes {}, and the caller has {}: {ASK_FOR_ANOTHER}", names.join(" or "), role.as_str_name());
     let least = names.first().copied().unwrap_or_default();
     let metadata = [("role", role.as_str_name()), ("needed", least)];
     let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
