@@ -1,9 +1,9 @@
 //! The program itself, as a process that can be killed, on a folder of its own.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
     time::Duration,
 };
 
@@ -30,9 +30,20 @@ pub(crate) struct Place {
     pub(crate) admin: SocketAddr,
 }
 
+/// A loopback address that nobody calls from: who called a port that nobody listens on from its own address could be given that very
+/// port, and talk to itself for ever.
+fn own_host() -> Ipv4Addr {
+    // Other systems than Linux answer on 127.0.0.1 only.
+    if cfg!(not(target_os = "linux")) {
+        return Ipv4Addr::LOCALHOST;
+    }
+    let [.., high, low] = process::id().to_be_bytes();
+    Ipv4Addr::new(127, 1, high, low.max(1))
+}
+
 impl Place {
     pub(crate) fn new() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let free = TcpListener::bind((own_host(), 0)).expect("there is a free port");
         let admin = free.local_addr().expect("it has an address");
         Self { folder: tempfile::tempdir().expect("there is a temporary folder"), admin }
     }
