@@ -20,9 +20,6 @@ mod offline;
 
 use config::{Certificate, Cli, Command, Healthcheck, Migrate, Prepared, Serve};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Exit codes besides clap's 2 for wrong usage; 78 is `EX_CONFIG` of sysexits.h.
 const FAILED: u8 = 1;
 const BAD_CONFIGURATION: u8 = 78;

@@ -2,6 +2,7 @@
 //! in this, since of a hundred thousand keys most are.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
@@ -27,13 +28,45 @@ pub(super) type Scope = BTreeMap<String, String>;
 pub(super) struct Reaches<'a> {
     before: &'a Runtime,
     after: &'a Runtime,
-    names: Vec<String>,
-    left_out: usize,
-    /// The labels that redirects ask for.
-    asked_for: BTreeSet<(String, String)>,
+    /// Made when they are first asked for: of most changes of client keys they are not.
+    words: OnceCell<Words>,
     known: BTreeMap<Scope, Rc<Reach>>,
     /// Whether there were more scopes than are told apart.
     overrun: bool,
+}
+
+/// What two configurations speak of.
+struct Words {
+    /// The names that are tried.
+    names: Vec<String>,
+    /// How many are not.
+    left_out: usize,
+    /// The labels that redirects ask for.
+    asked_for: BTreeSet<(String, String)>,
+}
+
+impl Words {
+    fn of(runtimes: [&Runtime; 2]) -> Self {
+        let mut names: BTreeSet<String> = [ANY.to_owned()].into();
+        let mut asked_for = BTreeSet::new();
+        for runtime in runtimes {
+            for redirect in runtime.redirects() {
+                names.insert(redirect.from.as_str().to_owned());
+                let labels = redirect.client_key_labels.iter();
+                asked_for.extend(labels.map(|(key, value)| (key.clone(), value.clone())));
+            }
+            for provider in runtime.providers() {
+                let prefix = &provider.prefix;
+                if provider.models.is_empty() {
+                    names.insert(format!("{prefix}/{ANY}"));
+                }
+                names.extend(provider.models.iter().map(|model| format!("{prefix}/{model}")));
+                names.extend(provider.models.iter().map(|model| model.to_string()));
+            }
+        }
+        let left_out = names.len().saturating_sub(MAX_NAMES);
+        Self { names: names.into_iter().take(MAX_NAMES).collect(), left_out, asked_for }
+    }
 }
 
 /// Which models can be had by whoever carries certain labels.
@@ -53,32 +86,17 @@ impl Reach {
 }
 
 impl<'a> Reaches<'a> {
-    pub(super) fn new(before: &'a Runtime, after: &'a Runtime) -> Self {
-        let mut names: BTreeSet<String> = [ANY.to_owned()].into();
-        let mut asked_for = BTreeSet::new();
-        for runtime in [before, after] {
-            for redirect in runtime.redirects() {
-                names.insert(redirect.from.as_str().to_owned());
-                let labels = redirect.client_key_labels.iter();
-                asked_for.extend(labels.map(|(key, value)| (key.clone(), value.clone())));
-            }
-            for provider in runtime.providers() {
-                let prefix = &provider.prefix;
-                if provider.models.is_empty() {
-                    names.insert(format!("{prefix}/{ANY}"));
-                }
-                names.extend(provider.models.iter().map(|model| format!("{prefix}/{model}")));
-                names.extend(provider.models.iter().map(|model| model.to_string()));
-            }
-        }
-        let left_out = names.len().saturating_sub(MAX_NAMES);
-        let names = names.into_iter().take(MAX_NAMES).collect();
-        Self { before, after, names, left_out, asked_for, known: BTreeMap::new(), overrun: false }
+    pub(super) const fn new(before: &'a Runtime, after: &'a Runtime) -> Self {
+        Self { before, after, words: OnceCell::new(), known: BTreeMap::new(), overrun: false }
+    }
+
+    fn words(&self) -> &Words {
+        self.words.get_or_init(|| Words::of([self.before, self.after]))
     }
 
     /// The part of a key's labels that matters.
     pub(super) fn scope(&self, labels: &Labels) -> Scope {
-        let carried = self.asked_for.iter().filter(|(key, value)| labels.get(key) == Some(value));
+        let carried = self.words().asked_for.iter().filter(|(key, value)| labels.get(key) == Some(value));
         carried.cloned().collect()
     }
 
@@ -94,8 +112,8 @@ impl<'a> Reaches<'a> {
         let key = holder(scope)?;
         let caller = Caller::Key(&key);
         let has = |runtime: &Runtime, name: &str| runtime.model(caller, name).is_some();
-        let after: BTreeSet<String> = self.names.iter().filter(|name| has(self.after, name)).cloned().collect();
-        let before = self.names.iter().filter(|name| has(self.before, name));
+        let after: BTreeSet<String> = self.words().names.iter().filter(|name| has(self.after, name)).cloned().collect();
+        let before = self.words().names.iter().filter(|name| has(self.before, name));
         let before = before.map(|name| (name.clone(), after.contains(name))).collect();
         let reach = Rc::new(Reach { before, after });
         self.known.insert(scope.clone(), Rc::clone(&reach));
@@ -105,15 +123,17 @@ impl<'a> Reaches<'a> {
     /// The models that strangers can no longer have.
     pub(super) fn lost_by_strangers(&self) -> Vec<String> {
         let has = |runtime: &Runtime, name: &str| runtime.model(Caller::Stranger, name).is_some();
-        let lost = self.names.iter().filter(|name| *name != ANY && has(self.before, name) && !has(self.after, name));
+        let lost =
+            self.words().names.iter().filter(|name| *name != ANY && has(self.before, name) && !has(self.after, name));
         lost.cloned().collect()
     }
 
     /// What was not looked at.
     pub(super) fn shortfall(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        if self.left_out > 0 {
-            let message = format!("{} names of models were not looked at: there are too many", self.left_out);
+        let left_out = self.words.get().map_or(0, |words| words.left_out);
+        if left_out > 0 {
+            let message = format!("{left_out} names of models were not looked at: there are too many");
             findings.push(finding("", "NOT_CONSIDERED", message));
         }
         if self.overrun {
