@@ -21,6 +21,7 @@ use signalbox_proto::{
 };
 use tonic::body::Body;
 use tower::ServiceExt as _;
+use tracing::Dispatch;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use super::{roles::post, tokens::of, *};
@@ -198,6 +199,9 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 #[tokio::test]
 async fn a_planted_secret_comes_up_nowhere() {
     let log = Log::default();
+    // As long as there is but one subscriber, an event that another test's thread comes to first is asked about there, where nobody
+    // listens, and is off for good.
+    let _another = Dispatch::new(log.subscriber());
     // Everything of this control plane runs on the thread of its test.
     let _listening = tracing::subscriber::set_default(log.subscriber());
     let app = Running::start().await;
