@@ -62,25 +62,26 @@ fn case(id: &str, demo: &Demo) -> Provider {
     provider
 }
 
-/// A provider of its own for each fault, so that none cools or is counted for another; its clocks run out soon. Behind the model
-/// `{fault}-or-echo` there is a sound one too.
+/// The clocks that a fault is to run into, and no others: on a busy machine a sound answer may take its time.
+fn clocks(fault: Fault) -> Timeouts {
+    let (soon, total) = (millis(1500), millis(6000));
+    match fault {
+        Fault::Hang => Timeouts { response_header: soon, ..Timeouts::default() },
+        Fault::HeadersThenSilence => Timeouts { first_event: soon, total, ..Timeouts::default() },
+        Fault::OneChunkThenSilence => Timeouts { stream_idle: soon, total, ..Timeouts::default() },
+        _ => Timeouts::default(),
+    }
+}
+
+/// A provider of its own for each fault, so that none cools or is counted for another. Behind the model `{fault}-or-echo` there is a
+/// sound one too.
 async fn system(demo: &Demo) -> System {
     let system = System::start().await;
-    let timeouts = Timeouts {
-        response_header: millis(1500),
-        first_event: millis(1500),
-        stream_idle: millis(1500),
-        total: millis(6000),
-        ..Timeouts::default()
-    };
     let mut draft = Draft::new().provider(case("sound", demo)).credential("sound", "main", KEY);
     for fault in Fault::ALL {
         let model = fault.model();
-        // An event of 10 MiB takes its time on a busy machine, and it is its size that is to end it.
-        let first_event = if fault == Fault::EndlessBody { millis(60_000) } else { timeouts.first_event };
-        let timeouts = Timeouts { first_event, ..timeouts };
-        let hasty = Provider { timeouts: Some(timeouts), ..case(model, demo) };
-        draft = draft.provider(hasty).credential(model, "main", KEY);
+        let provider = Provider { timeouts: Some(clocks(fault)), ..case(model, demo) };
+        draft = draft.provider(provider).credential(model, "main", KEY);
         draft = draft.redirect(model, &format!("{model}-or-echo"), &[(model, model), ("sound", "echo")]);
     }
     system.apply(draft).await;

@@ -21,6 +21,11 @@ async fn system(limits: Limits) -> (System, Upstream, Client) {
     (system, upstream, client)
 }
 
+/// So few tokens that the next one is seconds away: what is used up stays so for as long as a busy machine takes to ask again.
+fn trickle() -> Limits {
+    Limits { tokens_per_minute: Some(10), ..Limits::default() }
+}
+
 #[track_caller]
 fn denied(reply: &Reply, kind: &str) {
     assert_eq!((reply.status, reply.code().as_str()), (429, "rate_limit_exceeded"), "{reply:?}");
@@ -70,7 +75,7 @@ async fn a_key_that_has_used_up_its_tokens_waits_until_the_debt_is_paid() {
 
 #[tokio::test]
 async fn what_an_answer_may_take_is_set_aside_until_it_says_what_it_took() {
-    let (_system, upstream, client) = system(Limits { tokens_per_minute: Some(1000), ..Limits::default() }).await;
+    let (_system, upstream, client) = system(trickle()).await;
     let mut greedy = chat_streamed("main/m");
     greedy["max_completion_tokens"] = 5000.into();
     let live = upstream.stream_live();
@@ -92,7 +97,7 @@ async fn what_an_answer_may_take_is_set_aside_until_it_says_what_it_took() {
 
 #[tokio::test]
 async fn a_failure_costs_no_tokens_and_an_answer_that_is_left_costs_what_was_set_aside() {
-    let (_system, upstream, client) = system(Limits { tokens_per_minute: Some(1000), ..Limits::default() }).await;
+    let (_system, upstream, client) = system(trickle()).await;
     let mut greedy = chat("main/m");
     greedy["max_tokens"] = 5000.into();
     upstream.answer(Answer::error(400));
