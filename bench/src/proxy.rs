@@ -1,6 +1,7 @@
 //! What the data plane costs beside proxies that do nothing: the same requests through each of them, in turn, in one run.
 
 pub mod contender;
+pub mod gateway;
 pub mod load;
 pub mod processor;
 pub mod report;

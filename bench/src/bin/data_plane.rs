@@ -3,23 +3,24 @@
 
 use std::{
     io::{self, Write as _},
-    path::Path,
     process::ExitCode,
-    time::{Duration, Instant},
+    thread::sleep,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::Parser;
 use signalbox_bench::proxy::{
     contender::{Contender, Error},
+    gateway::{Gateway, Size},
     load::Load,
     report::{Figures, Report},
     scenario::Scenario,
-    upstream::{KEY as UPSTREAM_KEY, Upstream},
+    upstream,
 };
-use signalbox_proto::admin::v1::ClientKey;
-use signalbox_tests::{CLIENT_KEY, Client, Draft, Setup, System, draft, wait::eventually};
-use tokio::time::{interval, sleep};
+use signalbox_tests::CLIENT_KEY;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 /// Connections of the scenarios that go as fast as they can.
 const CONNECTIONS: usize = 64;
@@ -27,8 +28,11 @@ const CONNECTIONS: usize = 64;
 /// Streams of the paced scenario at once.
 const STREAMS: usize = 100;
 
-/// Client keys in one call: more would be more than a request may hold.
-const KEYS_AT_ONCE: usize = 20_000;
+/// Requests of the steady scenario in each second.
+const STEADY: u32 = 1_000;
+
+/// Starts from what the gateway keeps.
+const STARTS: usize = 5;
 
 /// Measures the data plane beside plain proxies.
 #[derive(Debug, Parser)]
@@ -42,96 +46,123 @@ struct Arguments {
     /// Streams that are open and silent
     #[arg(long, default_value_t = 4_000)]
     idle: usize,
-    /// Client keys that the gateway holds besides the one that is used
+    /// How many seconds they are held
+    #[arg(long, default_value_t = 1)]
+    hold: u64,
+    /// Client keys that the gateway holds besides the one that is used, with 1,000 redirects and 200 providers
     #[arg(long, default_value_t = 0)]
     keys: usize,
     /// Revisions that reach the gateway in each second
     #[arg(long, default_value_t = 0)]
     revisions: u32,
+    /// Instead of plain proxies, compares Signalbox with itself: with 100,000 keys, and with ten revisions a second
+    #[arg(long)]
+    configurations: bool,
     /// Only these contenders, by how their names begin
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Only these scenarios
+    #[arg(long, value_delimiter = ',')]
+    scenarios: Vec<Scenario>,
+    /// Is the upstream
+    #[arg(long, hide = true)]
+    upstream: bool,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let clock = Instant::now();
-    let upstream = Upstream::start(clock).await?;
-    let system = configured(&upstream, arguments.keys).await?;
-    let contenders = contenders(&system, &upstream, &arguments.only).await?;
-    let changing = (arguments.revisions > 0).then(|| tokio::spawn(change(system.admin().clone(), arguments.revisions)));
+/// Everybody who takes part.
+struct Stage {
+    gateways: Vec<Gateway>,
+    proxies: Vec<Contender>,
+    upstream: Contender,
+    runtime: Runtime,
+    _dir: TempDir,
+}
 
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if arguments.upstream {
+        upstream::serve()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut stage = Stage::set(&arguments)?;
     let mut report = Report::default();
     // First, as long as nobody's memory has seen anything else.
-    for contender in &contenders {
-        let figures = idle(contender, arguments.idle, clock).await?;
-        report.add(contender.name, Scenario::Idle, figures);
+    if arguments.takes(Scenario::Idle) {
+        for contender in stage.contenders() {
+            report.add(contender.name, Scenario::Idle, idle(contender, arguments.idle, arguments.hold)?);
+        }
     }
     for round in 0..arguments.rounds {
         for scenario in Scenario::ALL.into_iter().filter(|scenario| *scenario != Scenario::Idle) {
-            for contender in &contenders {
-                let figures = measure(contender, scenario, arguments.seconds, clock).await?;
-                report.add(contender.name, scenario, figures);
+            if arguments.takes(scenario) {
+                stage.round(scenario, Duration::from_secs(arguments.seconds), &mut report)?;
             }
         }
         writeln!(io::stderr(), "round {} of {} is done", round + 1, arguments.rounds)?;
     }
-    if let Some(changing) = changing {
-        changing.abort();
+    for gateway in &mut stage.gateways {
+        for started in gateway.start_again(STARTS, stage.runtime.handle())? {
+            report.started(gateway.contender.name, started);
+        }
     }
     writeln!(io::stdout(), "{report}")?;
-    Ok(if report.bad("Signalbox") == 0.0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.bad() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A control plane whose one provider is the upstream, with a redirect for each model.
-async fn configured(upstream: &Upstream, keys: usize) -> anyhow::Result<System> {
-    let system = Setup { data_planes: 0, ..Setup::default() }.start().await;
-    let url = format!("http://{}/v1", upstream.addr());
-    let provider = draft::provider("bench", &url);
-    let mut draft = Draft::new().provider(provider).credential("bench", "main", UPSTREAM_KEY);
-    for model in ["chat", "embeddings", "paced", "burst", "idle"] {
-        draft = draft.redirect(model, &format!("bench-{model}"), &[("bench", model)]);
+impl Arguments {
+    fn takes(&self, scenario: Scenario) -> bool {
+        self.scenarios.is_empty() || self.scenarios.contains(&scenario)
     }
-    system.apply(draft).await;
-    for from in (0..keys).step_by(KEYS_AT_ONCE) {
-        let mut draft = Draft::new();
-        for number in from..keys.min(from + KEYS_AT_ONCE) {
-            draft = draft.client_key(other_key(number));
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only.as_str()))
+    }
+
+    fn gateways(&self) -> Vec<(&'static str, Size)> {
+        let (keys, revisions) = (self.keys, self.revisions);
+        if self.configurations {
+            let large = Size { keys: 100_000, revisions: 0 };
+            let changing = Size { keys: 0, revisions: 10 };
+            vec![("Signalbox", Size::default()), ("Signalbox, large", large), ("Signalbox, changing", changing)]
+        } else if self.wants("Signalbox") {
+            vec![("Signalbox", Size { keys, revisions })]
+        } else {
+            Vec::new()
         }
-        system.apply(draft).await;
-    }
-    Ok(system)
-}
-
-fn other_key(number: usize) -> ClientKey {
-    draft::client_key(&format!("other-{number}"), &format!("sb_other-key-{number}"))
-}
-
-/// Changes a key that nobody uses, so many times a second, until it is stopped.
-async fn change(admin: signalbox_tests::Admin, per_second: u32) {
-    let mut ticks = interval(Duration::from_secs(1) / per_second.max(1));
-    for number in 0_u64.. {
-        ticks.tick().await;
-        let key = ClientKey { display_name: format!("change {number}"), ..other_key(0) };
-        admin.apply(Draft::new().client_key(key).0).await;
     }
 }
 
-async fn contenders(system: &System, upstream: &Upstream, only: &[String]) -> anyhow::Result<Vec<Contender>> {
-    let dir = system.dir();
-    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| name.starts_with(only.as_str()));
-    let mut contenders = vec![Contender::direct(upstream.addr())];
-    if wanted("nginx") {
-        contenders.extend(present(Contender::nginx(upstream.addr(), dir).await)?);
+impl Stage {
+    fn set(arguments: &Arguments) -> anyhow::Result<Self> {
+        let (runtime, dir, upstream) = (Runtime::new()?, tempfile::tempdir()?, Contender::upstream()?);
+        let mut proxies = Vec::new();
+        if !arguments.configurations && arguments.wants("nginx") {
+            proxies.extend(present(Contender::nginx(upstream.addr, dir.path()))?);
+        }
+        if !arguments.configurations && arguments.wants("Envoy") {
+            proxies.extend(present(Contender::envoy(upstream.addr, dir.path()))?);
+        }
+        let mut gateways = Vec::new();
+        for (name, size) in arguments.gateways() {
+            gateways.push(runtime.block_on(Gateway::start(name, size, upstream.addr))?);
+        }
+        Ok(Self { gateways, proxies, upstream, runtime, _dir: dir })
     }
-    if wanted("Envoy") {
-        contenders.extend(present(Contender::envoy(upstream.addr(), dir).await)?);
+
+    fn contenders(&self) -> impl Iterator<Item = &Contender> {
+        let gateways = self.gateways.iter().map(|gateway| &gateway.contender);
+        [&self.upstream].into_iter().chain(&self.proxies).chain(gateways)
     }
-    if wanted("Signalbox") {
-        contenders.push(gateway(system, dir).await?);
+
+    /// One after another, and nothing changes but for whom it is measured.
+    fn round(&self, scenario: Scenario, duration: Duration, report: &mut Report) -> io::Result<()> {
+        for contender in self.contenders() {
+            self.gateways.iter().for_each(|gateway| gateway.change(gateway.contender.name == contender.name));
+            report.add(contender.name, scenario, measure(contender, scenario, duration)?);
+        }
+        self.gateways.iter().for_each(|gateway| gateway.change(false));
+        Ok(())
     }
-    Ok(contenders)
 }
 
 /// Who is not installed does not take part.
@@ -146,57 +177,40 @@ fn present(contender: Result<Contender, Error>) -> anyhow::Result<Option<Contend
     }
 }
 
-async fn gateway(system: &System, dir: &Path) -> anyhow::Result<Contender> {
-    let joining = system.control_plane.joining();
-    let token = dir.join("token");
-    std::fs::write(&token, &joining.token)?;
-    let path = |path: &Path| path.to_str().map(str::to_owned).context("the temporary folder is no text");
-    let arguments = [
-        "--data-dir".to_owned(),
-        path(&dir.join("data"))?,
-        "--control-plane".to_owned(),
-        joining.url,
-        "--join-token-file".to_owned(),
-        path(&token)?,
-    ];
-    let gateway = Contender::gateway(&arguments, dir).await?;
-    let client = Client::new(gateway.addr, CLIENT_KEY);
-    eventually("the gateway to serve", async || (client.chat("bench-chat").await.status == 200).then_some(())).await;
-    Ok(gateway)
-}
-
-fn load(contender: &Contender, scenario: Scenario, clock: Instant) -> Load {
+fn load(contender: &Contender, scenario: Scenario) -> Load {
     let host = contender.addr.to_string();
     let request = if contender.is_gateway {
         scenario.request(&host, CLIENT_KEY, &scenario.client_model())
     } else {
-        scenario.request(&host, UPSTREAM_KEY, scenario.upstream_model())
+        scenario.request(&host, upstream::KEY, scenario.upstream_model())
     };
-    Load { addr: contender.addr, scenario, request, clock }
+    Load { addr: contender.addr, scenario, request }
 }
 
-async fn measure(contender: &Contender, scenario: Scenario, seconds: u64, clock: Instant) -> anyhow::Result<Figures> {
-    let load = load(contender, scenario, clock);
-    let duration = Duration::from_secs(seconds);
-    let before = contender.taken()?;
+fn measure(contender: &Contender, scenario: Scenario, duration: Duration) -> io::Result<Figures> {
+    let (load, taken) = (load(contender, scenario), || contender.taken());
     let mut answers = match scenario {
-        Scenario::Steady => load.open(1_000, duration).await,
-        Scenario::Paced => load.closed(STREAMS, duration).await,
-        _ => load.closed(CONNECTIONS, duration).await,
+        Scenario::Steady => load.open(STEADY, duration, &taken)?,
+        Scenario::Paced => load.closed(STREAMS, duration, &taken)?,
+        _ => load.closed(CONNECTIONS, duration, &taken)?,
     };
-    Ok(Figures::of(&mut answers, duration, before, contender.taken()?))
+    Ok(Figures::of(&mut answers))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no memory of a process reaches 2^53 KiB")]
-async fn idle(contender: &Contender, streams: usize, clock: Instant) -> anyhow::Result<Figures> {
-    let before = contender.taken()?.resident_kib as f64;
-    let held = load(contender, Scenario::Idle, clock).hold(streams).await;
+fn idle(contender: &Contender, streams: usize, hold: u64) -> anyhow::Result<Figures> {
+    let resident = || contender.taken().map(|taken| taken.resident_kib as f64);
+    let before = resident()?;
+    let held = load(contender, Scenario::Idle).hold(streams);
     let held = held.with_context(|| format!("{} does not hold {streams} streams", contender.name))?;
-    sleep(Duration::from_secs(1)).await;
-    let during = contender.taken()?.resident_kib as f64;
+    sleep(Duration::from_secs(1));
+    let opened = resident()?;
+    sleep(Duration::from_secs(hold.saturating_sub(1)));
+    let during = resident()?;
     drop(held);
     Ok(Figures {
         stream_kib: (during - before) / streams.max(1) as f64,
+        growth_kib: during - opened,
         start_mib: before / 1024.0,
         ..Figures::default()
     })

@@ -2,16 +2,20 @@
 //! sent through it is not its business.
 
 use std::{
-    env, fs, io,
-    net::{SocketAddr, TcpListener},
+    env, fs,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
-use tokio::{net::TcpStream, time::sleep};
-
-use super::processor::{Taken, taken};
+use super::{
+    processor::{Taken, taken},
+    report::Started,
+    upstream,
+};
 
 /// Until a program takes connections.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -62,17 +66,28 @@ pub enum Error {
 }
 
 impl Contender {
-    /// Nobody: clients talk to the upstream itself.
-    #[must_use]
-    pub const fn direct(upstream: SocketAddr) -> Self {
-        Self { name: "upstream itself", addr: upstream, is_gateway: false, process: None }
+    /// Nobody: the scripted upstream, to which clients talk themselves.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub fn upstream() -> Result<Self, Error> {
+        let start = |source| Error::Start { program: "the upstream".to_owned(), source };
+        let mut command = Command::new(env::current_exe().map_err(start)?);
+        command.arg("--upstream").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process(command.spawn().map_err(start)?);
+        let mut line = String::new();
+        if let Some(said) = process.0.stdout.take() {
+            BufReader::new(said).read_line(&mut line).map_err(start)?;
+        }
+        let addr = upstream::told(&line).map_err(start)?;
+        Ok(Self { name: "upstream itself", addr, is_gateway: false, process: Some(process) })
     }
 
     /// nginx as a plain proxy with a worker a core and connections kept alive.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn nginx(upstream: SocketAddr, dir: &Path) -> Result<Self, Error> {
+    pub fn nginx(upstream: SocketAddr, dir: &Path) -> Result<Self, Error> {
         let addr = free_address("nginx")?;
         let place = dir.display();
         let config = format!(
@@ -91,14 +106,14 @@ impl Contender {
         fs::write(&path, config).map_err(|source| Error::Start { program: "nginx".to_owned(), source })?;
         let mut command = Command::new(find("nginx")?);
         command.arg("-p").arg(dir).arg("-c").arg(&path).arg("-e").arg(dir.join("nginx.log"));
-        Self::start("nginx", command, addr, dir.join("nginx.log")).await
+        Self::start("nginx", command, addr, dir.join("nginx.log"))
     }
 
     /// Envoy as a plain proxy.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn envoy(upstream: SocketAddr, dir: &Path) -> Result<Self, Error> {
+    pub fn envoy(upstream: SocketAddr, dir: &Path) -> Result<Self, Error> {
         let addr = free_address("envoy")?;
         let socket = |addr: SocketAddr| serde_json::json!({ "socket_address": { "address": addr.ip().to_string(), "port_value": addr.port() } });
         let manager = serde_json::json!({
@@ -123,52 +138,102 @@ impl Contender {
         written.map_err(|source| Error::Start { program: "envoy".to_owned(), source })?;
         let mut command = Command::new(find("envoy")?);
         command.args(["--concurrency", "2", "--log-level", "error", "--disable-hot-restart", "-c"]).arg(&path);
-        Self::start("Envoy", command, addr, dir.join("envoy.log")).await
+        Self::start("Envoy", command, addr, dir.join("envoy.log"))
     }
 
     /// This gateway's data plane, with these arguments besides where it listens.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn gateway(arguments: &[String], dir: &Path) -> Result<Self, Error> {
-        let addr = free_address("signalbox-data-plane")?;
-        let program = env::current_exe().unwrap_or_default().with_file_name("signalbox-data-plane");
-        let mut command = Command::new(program);
-        let log = dir.join("gateway.log");
-        command.arg("serve").args(["--listen", &addr.to_string()]).args(arguments).arg("--log-file").arg(&log);
-        Ok(Self { is_gateway: true, ..Self::start("Signalbox", command, addr, log).await? })
+    pub fn gateway(name: &'static str, arguments: &[String], dir: &Path) -> Result<Self, Error> {
+        let (command, addr) = gateway(arguments)?;
+        Ok(Self { is_gateway: true, ..Self::start(name, command, addr, dir.join("gateway.log"))? })
     }
 
-    /// What it has taken so far; nothing where it is nobody.
+    /// What it has taken so far.
     ///
     /// # Errors
     /// Where it has ended.
     pub fn taken(&self) -> io::Result<Taken> {
-        self.process.as_ref().map_or(Ok(Taken::default()), |Process(child)| taken(child.id()))
+        self.process.as_ref().map_or_else(|| Err(io::ErrorKind::NotFound.into()), |Process(child)| taken(child.id()))
     }
 
-    async fn start(name: &'static str, mut command: Command, addr: SocketAddr, log: PathBuf) -> Result<Self, Error> {
-        let program = command.get_program().to_string_lossy().into_owned();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let process = Process(child.map_err(|source| Error::Start { program: program.clone(), source })?);
-        let tries = PATIENCE.as_millis() / 20;
-        for _ in 0..tries {
-            if TcpStream::connect(addr).await.is_ok() {
-                return Ok(Self { name, addr, is_gateway: false, process: Some(process) });
+    /// Ends the gateway and starts it with these arguments: how long it takes until it is ready, and what it has taken then.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub fn start_again(&mut self, arguments: &[String]) -> Result<Started, Error> {
+        // One after the other: they share a folder.
+        self.process = None;
+        let (command, addr) = gateway(arguments)?;
+        let begun = Instant::now();
+        let (program, process) = spawn(command)?;
+        (self.addr, self.process) = (addr, Some(process));
+        while !is_ready(addr).unwrap_or(false) {
+            if begun.elapsed() > PATIENCE {
+                return Err(Error::Deaf { program, addr, log: PathBuf::from("the one that it was given") });
             }
-            sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(1));
         }
-        Err(Error::Deaf { program, addr, log })
+        let ready = begun.elapsed();
+        sleep(Duration::from_secs(1));
+        let resident_kib = self.taken().map_err(|source| Error::Start { program, source })?.resident_kib;
+        Ok(Started { ready, resident_kib })
     }
+
+    fn start(name: &'static str, command: Command, addr: SocketAddr, log: PathBuf) -> Result<Self, Error> {
+        let (program, process) = spawn(command)?;
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(addr).is_err() {
+            if Instant::now() > until {
+                return Err(Error::Deaf { program, addr, log });
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(Self { name, addr, is_gateway: false, process: Some(process) })
+    }
+}
+
+/// Whether a gateway says that it is ready.
+fn is_ready(addr: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.write_all(format!("GET /readyz HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer.starts_with(b"HTTP/1.1 200 "))
+}
+
+fn spawn(mut command: Command) -> Result<(String, Process), Error> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    match child {
+        Ok(child) => Ok((program, Process(child))),
+        Err(source) => Err(Error::Start { program, source }),
+    }
+}
+
+/// The data plane beside this program, and where it will listen.
+fn gateway(arguments: &[String]) -> Result<(Command, SocketAddr), Error> {
+    let addr = free_address("signalbox-data-plane")?;
+    let mut command = Command::new(env::current_exe().unwrap_or_default().with_file_name("signalbox-data-plane"));
+    command.arg("serve").args(["--listen", &addr.to_string()]).args(arguments);
+    Ok((command, addr))
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // nginx leaves its workers behind when it is killed, and takes them along when it is asked.
-        let asked = Command::new("kill").arg(self.0.id().to_string()).status();
-        if !asked.is_ok_and(|status| status.success()) {
-            drop(self.0.kill());
+        // nginx leaves its workers behind when it is killed, and takes them along when it is asked; whoever lets what is under way
+        // finish first is asked twice.
+        for _ in 0..2 {
+            drop(Command::new("kill").arg(self.0.id().to_string()).status());
+            for _ in 0..20 {
+                if matches!(self.0.try_wait(), Ok(Some(_))) {
+                    return;
+                }
+                sleep(Duration::from_millis(10));
+            }
         }
+        drop(self.0.kill());
         drop(self.0.wait());
     }
 }

@@ -2,27 +2,35 @@
 //! comes back. They know a scenario and an address, and not who answers.
 
 use std::{
-    io,
+    io, mem,
     net::SocketAddr,
     str,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use memchr::memmem;
 use tokio::{
-    net::TcpStream,
+    runtime::{Builder, Runtime},
     task::JoinSet,
-    time::{sleep_until, timeout},
+    time::{sleep, timeout},
 };
 
-use super::{scenario::Scenario, wire::Connection};
+use super::{processor::Taken, scenario::Scenario, upstream::now_us, wire::Connection};
 
 /// Nothing that is not meant to last takes this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Until all connections of a run are open and warm.
-const WARM_UP: Duration = Duration::from_millis(300);
+/// Until all connections of a run are open and warm. What comes back before is judged and not counted.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+/// Connections of an open loop: more than are ever under way, unless somebody stops.
+const OPEN_CONNECTIONS: u32 = 32;
 
 /// What to send, and where.
 #[derive(Debug, Clone)]
@@ -33,36 +41,174 @@ pub struct Load {
     pub scenario: Scenario,
     /// The request's bytes.
     pub request: Bytes,
-    /// What the upstream's events count their time from.
-    pub clock: Instant,
 }
 
-/// What came back.
+/// What came back within the time that was measured.
 #[derive(Debug, Clone, Default)]
 pub struct Answers {
-    /// Requests that were answered as they should be.
+    /// Answers that were as they should be.
     pub good: u64,
-    /// Requests that were refused, or whose answer broke off or lacked something.
+    /// Requests that were refused, or whose answer broke off or lacked something: from the first connection to the last.
     pub bad: u64,
-    /// Bytes of answers.
-    pub bytes: u64,
     /// Events of streams.
     pub events: u64,
     /// How long each good answer took, in microseconds: from when it was due, not from when there was time to ask.
     pub latencies_us: Vec<u32>,
     /// How long each event was under way, in microseconds.
     pub delays_us: Vec<u32>,
+    /// How long was measured.
+    pub took: Duration,
+    /// What the other side took of the processor meanwhile.
+    pub processor: Duration,
 }
 
-impl Answers {
-    fn add(&mut self, other: Self) {
-        let Self { good, bad, bytes, events, latencies_us, delays_us } = other;
-        self.good += good;
-        self.bad += bad;
-        self.bytes += bytes;
-        self.events += events;
-        self.latencies_us.extend(latencies_us);
-        self.delays_us.extend(delays_us);
+/// Streams that are open and silent. Dropped, they are closed.
+#[derive(Debug)]
+pub struct Held {
+    _streams: Vec<Connection>,
+    _runtime: Runtime,
+}
+
+/// What the clients of a run share.
+#[derive(Debug, Default)]
+struct Run {
+    answers: Mutex<Answers>,
+    bad: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Load {
+    /// Asks over so many connections, each as soon as it has its answer, for so long. `taken` tells what the other side has taken so far.
+    ///
+    /// # Errors
+    /// Where `taken` does not tell, or this machine has no room for clients.
+    pub fn closed(&self, connections: usize, duration: Duration, taken: Probe<'_>) -> io::Result<Answers> {
+        let runtime = runtime()?;
+        runtime.block_on(async {
+            let run = Arc::new(Run::default());
+            let mut clients = JoinSet::new();
+            for _ in 0..connections {
+                clients.spawn(self.clone().repeat(Arc::clone(&run)));
+            }
+            run.measure(Instant::now() + WARM_UP, duration, taken, clients).await
+        })
+    }
+
+    /// Asks so many times a second, for so long. A connection that is late catches up, and its answers count from when they were due.
+    ///
+    /// # Errors
+    /// As [`Self::closed`].
+    pub fn open(&self, per_second: u32, duration: Duration, taken: Probe<'_>) -> io::Result<Answers> {
+        let pause = Duration::from_secs(1) * OPEN_CONNECTIONS / per_second;
+        runtime()?.block_on(async {
+            let run = Arc::new(Run::default());
+            let (begin, mut clients) = (Instant::now() + pause, JoinSet::new());
+            for number in 0..OPEN_CONNECTIONS {
+                let (load, run, first) = (self.clone(), Arc::clone(&run), begin + pause * number / OPEN_CONNECTIONS);
+                // A thread each, because no timer of a runtime is finer than a millisecond.
+                clients.spawn_blocking(move || runtime()?.block_on(load.in_time(first, pause, &run)));
+            }
+            run.measure(begin + WARM_UP, duration, taken, clients).await
+        })
+    }
+
+    /// Opens so many streams and reads the first event of each; they last as long as what is returned.
+    ///
+    /// # Errors
+    /// Where one of them does not come.
+    pub fn hold(&self, streams: usize) -> io::Result<Held> {
+        let runtime = runtime()?;
+        let held: io::Result<_> = runtime.block_on(async {
+            let mut held = Vec::with_capacity(streams);
+            for _ in 0..streams {
+                held.push(timeout(PATIENCE, self.begin()).await??);
+            }
+            Ok(held)
+        });
+        Ok(Held { _streams: held?, _runtime: runtime })
+    }
+
+    async fn begin(&self) -> io::Result<Connection> {
+        let mut connection = Connection::open(self.addr).await?;
+        connection.write(&self.request).await?;
+        let (status, _) = connection.response().await?;
+        let mut begun = 0;
+        connection.chunk(&mut |piece| begun += piece.len()).await?;
+        let whole = status == 200 && begun > 0;
+        if whole { Ok(connection) } else { Err(io::Error::other(format!("a stream was answered with {status}"))) }
+    }
+
+    async fn repeat(self, run: Arc<Run>) -> io::Result<()> {
+        let (mut connection, mut reading) = (Connection::open(self.addr).await?, Reading::default());
+        while !run.over.load(Ordering::Relaxed) {
+            self.ask(&mut connection, &mut reading, Instant::now(), &run).await?;
+        }
+        Ok(())
+    }
+
+    async fn in_time(&self, first: Instant, pause: Duration, run: &Run) -> io::Result<()> {
+        let (mut connection, mut reading) = (Connection::open(self.addr).await?, Reading::default());
+        let mut due = first;
+        while !run.over.load(Ordering::Relaxed) {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            self.ask(&mut connection, &mut reading, due, run).await?;
+            due += pause;
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, connection: &mut Connection, reading: &mut Reading, due: Instant, run: &Run) -> io::Result<()> {
+        connection.write(&self.request).await?;
+        let (status, framing) = connection.response().await?;
+        reading.begin();
+        connection.body(framing, |piece| reading.take(piece, self.scenario, run)).await?;
+        if status == 200 && reading.is_whole(self.scenario) {
+            let mut answers = run.answers();
+            answers.good += 1;
+            answers.latencies_us.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
+        } else {
+            run.bad.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Tells what somebody has taken so far.
+pub type Probe<'p> = &'p dyn Fn() -> io::Result<Taken>;
+
+impl Run {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What comes back to these clients within so long, from a moment on; then it lets them finish.
+    async fn measure(
+        &self,
+        from: Instant,
+        duration: Duration,
+        taken: Probe<'_>,
+        mut clients: JoinSet<io::Result<()>>,
+    ) -> io::Result<Answers> {
+        sleep(from.saturating_duration_since(Instant::now())).await;
+        let (before, began) = (taken()?, Instant::now());
+        *self.answers() = Answers::default();
+        sleep(duration).await;
+        let (mut answers, after) = (mem::take(&mut *self.answers()), taken()?);
+        answers.took = began.elapsed();
+        answers.processor = after.processor.saturating_sub(before.processor);
+
+        self.over.store(true, Ordering::Relaxed);
+        let lost = timeout(PATIENCE, async {
+            let mut lost = 0;
+            while let Some(client) = clients.join_next().await {
+                lost += u64::from(!matches!(client, Ok(Ok(()))));
+            }
+            lost
+        });
+        // Who lost its connection, or still waits, has one bad answer.
+        let lost = lost.await.unwrap_or(1);
+        answers.bad = self.bad.load(Ordering::Relaxed) + lost;
+        Ok(answers)
     }
 }
 
@@ -71,144 +217,79 @@ impl Answers {
 struct Reading {
     bytes: u64,
     events: u64,
-    /// Whether each event had the number after the one before.
-    in_order: bool,
+    out_of_order: bool,
     ended: bool,
-    delays_us: Vec<u32>,
     /// The beginning of an event whose end is to come.
     pending: Vec<u8>,
 }
 
-impl Load {
-    /// Asks over so many connections, each as soon as it has its answer, for so long.
-    pub async fn closed(&self, connections: usize, duration: Duration) -> Answers {
-        let until = Instant::now() + WARM_UP + duration;
-        let each = |_| {
-            let load = self.clone();
-            async move { load.repeat(Instant::now() + WARM_UP, until).await }
-        };
-        gather((0..connections).map(each)).await
+impl Reading {
+    fn begin(&mut self) {
+        (self.bytes, self.events, self.out_of_order, self.ended) = (0, 0, false, false);
+        self.pending.clear();
     }
 
-    /// Asks so many times a second, for so long. A connection that is late catches up, and its answers count from when they were due.
-    pub async fn open(&self, per_second: u32, duration: Duration) -> Answers {
-        let connections = 32;
-        let pause = Duration::from_secs(1) * connections / per_second;
-        let begin = Instant::now() + WARM_UP;
-        let each = |number: u32| {
-            let load = self.clone();
-            async move { load.paced(begin + pause * number / connections, begin + duration, pause).await }
-        };
-        gather((0..connections).map(each)).await
-    }
-
-    /// Opens so many streams and reads the first event of each; they last as long as what is returned.
-    ///
-    /// # Errors
-    /// Where one of them does not come.
-    pub async fn hold(&self, streams: usize) -> io::Result<Vec<impl Sized + use<>>> {
-        let mut held = Vec::with_capacity(streams);
-        for _ in 0..streams {
-            let mut connection = Connection::new(TcpStream::connect(self.addr).await?)?;
-            connection.write(&self.request).await?;
-            let head = timeout(PATIENCE, connection.response()).await??;
-            if head.status != 200 {
-                return Err(io::Error::other(format!("a stream was answered with {}", head.status)));
-            }
-            held.push(connection);
+    /// Counts what a piece of an answer holds. Of a stream it may begin and end anywhere.
+    fn take(&mut self, piece: &[u8], scenario: Scenario, run: &Run) {
+        self.bytes += piece.len() as u64;
+        if !scenario.streams() {
+            return;
         }
-        Ok(held)
-    }
-
-    async fn repeat(&self, from: Instant, until: Instant) -> io::Result<Answers> {
-        let mut connection = Connection::new(TcpStream::connect(self.addr).await?)?;
-        let mut answers = Answers::default();
-        while Instant::now() < until {
-            let asked = Instant::now();
-            let answer = self.ask(&mut connection, asked).await?;
-            if asked >= from {
-                answers.add(answer);
-            }
-        }
-        Ok(answers)
-    }
-
-    async fn paced(&self, first: Instant, until: Instant, pause: Duration) -> io::Result<Answers> {
-        let mut connection = Connection::new(TcpStream::connect(self.addr).await?)?;
-        let mut answers = Answers::default();
-        let mut due = first;
-        while due < until {
-            sleep_until(due.into()).await;
-            answers.add(self.ask(&mut connection, due).await?);
-            due += pause;
-        }
-        Ok(answers)
-    }
-
-    async fn ask(&self, connection: &mut Connection, due: Instant) -> io::Result<Answers> {
-        connection.write(&self.request).await?;
-        let head = timeout(PATIENCE, connection.response()).await??;
-        let mut reading = Reading { in_order: true, ..Reading::default() };
-        timeout(PATIENCE, connection.body(head.framing, |piece| reading.take(piece, self))).await??;
-        let good = head.status == 200 && self.is_whole(&reading);
-        let latencies_us = if good { vec![micros(due.elapsed())] } else { Vec::new() };
-        let Reading { bytes, events, delays_us, .. } = reading;
-        Ok(Answers { good: good.into(), bad: (!good).into(), bytes, events, latencies_us, delays_us })
-    }
-
-    fn is_whole(&self, reading: &Reading) -> bool {
-        if self.scenario.streams() {
-            reading.in_order && reading.ended && reading.events == self.scenario.events() as u64
+        let (now_us, before) = (now_us(), self.events);
+        if self.pending.is_empty() {
+            let complete = complete(piece);
+            let (whole, rest) = piece.split_at(complete);
+            self.events_of(whole, now_us, scenario, run);
+            self.pending.extend_from_slice(rest);
         } else {
-            reading.bytes > 0
+            self.pending.extend_from_slice(piece);
+            let mut pending = mem::take(&mut self.pending);
+            let complete = complete(&pending);
+            self.events_of(pending.get(..complete).unwrap_or_default(), now_us, scenario, run);
+            pending.drain(..complete);
+            self.pending = pending;
+        }
+        run.answers().events += self.events - before;
+    }
+
+    fn events_of(&mut self, whole: &[u8], now_us: u64, scenario: Scenario, run: &Run) {
+        for line in whole.split(|byte| *byte == b'\n') {
+            if let Some((number, sent_us)) = numbered(line) {
+                self.out_of_order |= number != self.events;
+                self.events += 1;
+                if scenario == Scenario::Paced {
+                    let delay_us = u32::try_from(now_us.saturating_sub(sent_us)).unwrap_or(u32::MAX);
+                    run.answers().delays_us.push(delay_us);
+                }
+            }
+            self.ended |= line == b"data: [DONE]";
+        }
+    }
+
+    fn is_whole(&self, scenario: Scenario) -> bool {
+        if scenario.streams() {
+            !self.out_of_order && self.ended && self.events == scenario.events() as u64
+        } else {
+            self.bytes > 0
         }
     }
 }
 
-impl Reading {
-    /// Counts what a piece of an answer holds. Of a stream it may begin and end anywhere.
-    fn take(&mut self, piece: &[u8], load: &Load) {
-        self.bytes += piece.len() as u64;
-        if !load.scenario.streams() {
-            return;
-        }
-        let now = load.clock.elapsed();
-        self.pending.extend_from_slice(piece);
-        let complete = memmem::rfind(&self.pending, b"\n\n").map_or(0, |end| end + 2);
-        for event in self.pending.drain(..complete).as_slice().split(|byte| *byte == b'\n') {
-            if let Some((number, sent)) = numbered(event) {
-                self.in_order &= number == self.events;
-                self.events += 1;
-                self.delays_us.push(micros(now.saturating_sub(sent)));
-            }
-            self.ended |= event == b"data: [DONE]";
-        }
-    }
+/// Up to where events are complete.
+fn complete(bytes: &[u8]) -> usize {
+    memmem::rfind(bytes, b"\n\n").map_or(0, |end| end + 2)
 }
 
 /// The number of an event, and when it was sent.
-fn numbered(event: &[u8]) -> Option<(u64, Duration)> {
+fn numbered(event: &[u8]) -> Option<(u64, u64)> {
     let from = memmem::find(event, b"\"content\":\"#")? + 12;
     let text = event.get(from..)?.split(|byte| *byte == b' ').next()?;
     let (number, sent_us) = str::from_utf8(text).ok()?.split_once('@')?;
-    Some((number.parse().ok()?, Duration::from_micros(sent_us.parse().ok()?)))
+    Some((number.parse().ok()?, sent_us.parse().ok()?))
 }
 
-fn micros(duration: Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
-}
-
-/// What all of them got; one that lost its connection counts as one bad answer.
-async fn gather(clients: impl Iterator<Item = impl Future<Output = io::Result<Answers>> + Send + 'static>) -> Answers {
-    let mut clients: JoinSet<_> = clients.collect();
-    let mut sum = Answers::default();
-    while let Some(answers) = clients.join_next().await {
-        match answers {
-            Ok(Ok(answers)) => sum.add(answers),
-            Ok(Err(_)) | Err(_) => sum.bad += 1,
-        }
-    }
-    sum
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
 }
 
 #[cfg(test)]
@@ -217,14 +298,12 @@ mod tests {
 
     #[test]
     fn a_stream_is_whole_however_it_is_cut_and_not_without_its_end() {
-        let clock = Instant::now();
-        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
-        let load = Load { addr, scenario: Scenario::Idle, request: Bytes::new(), clock };
         let stream = b"data: {\"delta\":{\"content\":\"#0@5 \"}}\n\ndata: [DONE]\n\n";
-        let read = |pieces: &[&[u8]]| {
-            let mut reading = Reading { in_order: true, ..Reading::default() };
-            pieces.iter().for_each(|piece| reading.take(piece, &load));
-            load.is_whole(&reading)
+        let mut reading = Reading::default();
+        let mut read = |pieces: &[&[u8]]| {
+            reading.begin();
+            pieces.iter().for_each(|piece| reading.take(piece, Scenario::Idle, &Run::default()));
+            reading.is_whole(Scenario::Idle)
         };
         for cut in 0..stream.len() {
             let (first, second) = stream.split_at(cut);

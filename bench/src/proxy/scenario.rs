@@ -1,6 +1,9 @@
 //! What is sent, what comes back, and how fast: the traffic that every contender is measured with. It opens no connection.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -12,7 +15,7 @@ const CLIENT_PREFIX: &str = "bench-";
 const EMBEDDING_NUMBERS: u32 = 1536;
 
 /// Something that clients do all day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Scenario {
     /// A short chat with a short answer, as fast as it goes.
     Chat,
@@ -33,17 +36,17 @@ pub enum Scenario {
 /// How an upstream answers a model.
 #[derive(Debug, Clone)]
 pub(crate) enum Script {
-    /// With one answer.
-    Plain(Bytes),
+    /// With what was made before, all at once.
+    Ready(Bytes),
     /// With so many events, each after a pause.
-    Events {
+    Paced {
         /// How many.
         count: usize,
         /// Before each of them.
         pause: Duration,
-        /// Whether there is an end.
-        ends: bool,
     },
+    /// With the beginning of a stream that does not go on.
+    Silent(Bytes),
 }
 
 impl Scenario {
@@ -121,13 +124,13 @@ impl Script {
     /// What the upstream does for a model; `None` = it does not know it.
     pub(crate) fn of(model: &[u8]) -> Option<Self> {
         let scenario = Scenario::ALL.into_iter().find(|scenario| scenario.upstream_model().as_bytes() == model)?;
-        let (count, pause) = (scenario.events(), Duration::from_millis(20));
+        let count = scenario.events();
         Some(match scenario {
-            Scenario::Chat | Scenario::Steady | Scenario::LongPrompt => Self::Plain(plain(&chat())),
-            Scenario::Embeddings => Self::Plain(plain(&embedding())),
-            Scenario::Paced => Self::Events { count, pause, ends: true },
-            Scenario::Burst => Self::Events { count, pause: Duration::ZERO, ends: true },
-            Scenario::Idle => Self::Events { count, pause: Duration::ZERO, ends: false },
+            Scenario::Chat | Scenario::Steady | Scenario::LongPrompt => Self::Ready(plain(&chat())),
+            Scenario::Embeddings => Self::Ready(plain(&embedding())),
+            Scenario::Paced => Self::Paced { count, pause: Duration::from_millis(20) },
+            Scenario::Burst => Self::Ready([&begun(count), STREAM_END].concat().into()),
+            Scenario::Idle => Self::Silent(begun(count).into()),
         })
     }
 }
@@ -139,16 +142,58 @@ pub(crate) const STREAM_HEAD: &[u8] =
 /// How a stream ends.
 pub(crate) const STREAM_END: &[u8] = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
 
-/// The event with this number as a chunk of its own, with the moment that it is sent, in microseconds.
-pub(crate) fn event(model: &str, number: usize, sent_us: u64, last: bool) -> String {
-    let finish = if last { "\"stop\"" } else { "null" };
-    let data = format!(
-        "data: {{\"id\":\"chatcmpl-123\",\"object\":\"chat.completion.chunk\",\"created\":1694268190,\"model\":\"{model}\",\
-         \"system_fingerprint\":\"fp_44709d6fcb\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"#{number}@{sent_us} \"}},\
-         \"logprobs\":null,\"finish_reason\":{finish}}}]}}\n\n"
-    );
-    format!("{:x}\r\n{data}\r\n", data.len())
+/// A stream with so many events, of which nobody asks when they were sent.
+fn begun(count: usize) -> Vec<u8> {
+    let mut event = Event::new();
+    let events = (0..count).flat_map(|number| event.stamped(number, 0, number + 1 == count).to_vec());
+    STREAM_HEAD.iter().copied().chain(events).collect()
 }
+
+/// A chunk with an event of a stream, in which its number, the moment and whether it is the last one are filled in: all of one length.
+#[derive(Debug)]
+pub(crate) struct Event {
+    chunk: Vec<u8>,
+    number_at: usize,
+    finish_at: usize,
+}
+
+impl Event {
+    pub(crate) fn new() -> Self {
+        let before = "data: {\"id\":\"chatcmpl-123\",\"object\":\"chat.completion.chunk\",\"created\":1694268190,\"model\":\"served\",\
+                      \"system_fingerprint\":\"fp_44709d6fcb\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"#";
+        let (blank, between) = (" ".repeat(NUMBER + 1 + STAMP), " \"},\"logprobs\":null,\"finish_reason\":");
+        let data = format!("{before}{blank}{between}{UNFINISHED}}}]}}\n\n");
+        let head = format!("{:x}\r\n", data.len());
+        let number_at = head.len() + before.len();
+        let finish_at = number_at + blank.len() + between.len();
+        Self { chunk: format!("{head}{data}\r\n").into(), number_at, finish_at }
+    }
+
+    /// The event with this number, sent at this moment, in microseconds.
+    pub(crate) fn stamped(&mut self, number: usize, sent_us: u64, last: bool) -> &[u8] {
+        let finish = if last { FINISHED } else { UNFINISHED };
+        for (at, text) in [
+            (self.number_at, format_args!("{number:0NUMBER$}@{sent_us:0STAMP$}")),
+            (self.finish_at, format_args!("{finish}")),
+        ] {
+            let room = self.chunk.get_mut(at..).unwrap_or_default();
+            // There is room for what `new` left blank.
+            drop(io::Cursor::new(room).write_fmt(text));
+        }
+        &self.chunk
+    }
+}
+
+/// Digits of an event's number.
+const NUMBER: usize = 5;
+
+/// Digits of the moment that an event was sent.
+const STAMP: usize = 16;
+
+const FINISHED: &str = "\"stop\"";
+
+/// As long as the other.
+const UNFINISHED: &str = "  null";
 
 fn plain(body: &str) -> Bytes {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
@@ -186,8 +231,25 @@ mod tests {
     fn requests_and_answers_are_as_large_as_they_are_said_to_be() {
         let size = |scenario: Scenario| scenario.request("h", "k", "m").len() / 1000;
         assert_eq!((size(Scenario::Chat), size(Scenario::LongPrompt)), (0, 101));
-        let Some(Script::Plain(answer)) = Script::of(b"embeddings") else { panic!("not plain") };
+        let Some(Script::Ready(answer)) = Script::of(b"embeddings") else { panic!("not plain") };
         assert!((30_000..36_000).contains(&answer.len()), "{}", answer.len());
+    }
+
+    #[test]
+    fn an_event_is_json_of_one_length_whatever_is_filled_in() {
+        let mut event = Event::new();
+        let lengths = [(0, 0, false), (199, 1_763_726_000_000_000, true)].map(|(number, sent_us, last)| {
+            let chunk = str::from_utf8(event.stamped(number, sent_us, last)).unwrap();
+            let (size, data) = chunk.split_once("\r\n").unwrap();
+            let data = data.strip_suffix("\r\n").unwrap();
+            assert_eq!(usize::from_str_radix(size, 16).unwrap(), data.len());
+            let event: serde_json::Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+            let content = event["choices"][0]["delta"]["content"].as_str().unwrap();
+            assert_eq!(content, format!("#{number:05}@{sent_us:016} "));
+            assert_eq!(event["choices"][0]["finish_reason"] == "stop", last);
+            chunk.len()
+        });
+        assert_eq!(lengths[0], lengths[1]);
     }
 
     #[test]

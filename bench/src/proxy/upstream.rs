@@ -1,149 +1,141 @@
-//! A scripted upstream that costs little: it reads requests, insists on its key, and sends what was made before. It judges nobody's
-//! request beyond that.
+//! A scripted upstream that costs little: it reads requests, insists on its key, and sends what was made before. It is a process of its
+//! own with one thread, besides those that wait between events; it judges nobody's request beyond the key.
 
 use std::{
-    collections::HashMap,
-    io,
+    io::{self, Read as _, Write as _},
     net::SocketAddr,
     str,
     sync::Arc,
-    time::{Duration, Instant},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bytes::Bytes;
 use memchr::memmem;
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
-    time::sleep,
+    runtime::Builder,
 };
 
 use super::{
-    scenario::{STREAM_END, STREAM_HEAD, Scenario, Script, event},
+    scenario::{Event, STREAM_END, STREAM_HEAD, Scenario, Script},
     wire::Connection,
 };
 
 /// The key that it insists on.
 pub const KEY: &str = "sk-bench";
 
-/// An upstream that serves. Dropped, it stops taking connections.
-#[derive(Debug)]
-pub struct Upstream {
-    addr: SocketAddr,
-    accepting: JoinHandle<()>,
+/// What the clock of this machine shows, in microseconds: both ends of a stream read it.
+#[must_use]
+pub fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Serves on any free port of loopback and says on standard output which, until standard input ends: its owner is gone.
+///
+/// # Errors
+/// Where there is no port, or nobody to tell.
+pub fn serve() -> io::Result<()> {
+    // A thread for each stream that waits between its events.
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1024).build()?;
+    let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
+    writeln!(io::stdout(), "{}", listener.local_addr()?)?;
+    thread::spawn(|| {
+        drop(io::stdin().read_to_end(&mut Vec::new()));
+        std::process::exit(0);
+    });
+    runtime.block_on(accept(listener))
+}
+
+/// What [`serve`] said.
+///
+/// # Errors
+/// Where it was no address.
+pub fn told(line: &str) -> io::Result<SocketAddr> {
+    line.trim().parse().map_err(io::Error::other)
+}
+
+async fn accept(listener: TcpListener) -> io::Result<()> {
+    let scripts = Arc::new(Scripts::new());
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let scripts = Arc::clone(&scripts);
+        // A client that leaves ends its connection, and that is all.
+        tokio::spawn(async move { drop(scripts.serve(stream).await) });
+    }
+}
+
+/// The end of a body, where our requests name their model.
+#[derive(Debug, Default)]
+struct Tail(Vec<u8>);
+
+impl Tail {
+    const NAMED: &[u8] = b"\"model\":\"";
+    /// Longer than what comes after the model, and the model.
+    const ENOUGH: usize = 256;
+
+    fn take(&mut self, piece: &[u8]) {
+        self.0.extend_from_slice(piece.get(piece.len().saturating_sub(Self::ENOUGH)..).unwrap_or_default());
+        self.0.drain(..self.0.len().saturating_sub(Self::ENOUGH));
+    }
+
+    fn model(&self) -> &[u8] {
+        let from = memmem::rfind(&self.0, Self::NAMED).map_or(self.0.len(), |at| at + Self::NAMED.len());
+        let named = self.0.get(from..).unwrap_or_default();
+        named.split(|byte| *byte == b'"').next().unwrap_or_default()
+    }
 }
 
 #[derive(Debug)]
 struct Scripts {
-    scripts: HashMap<&'static str, Script>,
+    scripts: Vec<(&'static [u8], Script)>,
     authorization: String,
-    clock: Instant,
-}
-
-impl Upstream {
-    /// Serves on any free port of loopback. Events carry the time since `clock`.
-    ///
-    /// # Errors
-    /// Where there is none.
-    pub async fn start(clock: Instant) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let addr = listener.local_addr()?;
-        let models = Scenario::ALL.map(Scenario::upstream_model);
-        let scripts = models.into_iter().filter_map(|model| Some((model, Script::of(model.as_bytes())?))).collect();
-        let scripts = Arc::new(Scripts { scripts, authorization: format!("Bearer {KEY}"), clock });
-        let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let scripts = Arc::clone(&scripts);
-                // A client that leaves ends its connection, and that is all.
-                tokio::spawn(async move { drop(scripts.serve(stream).await) });
-            }
-        });
-        Ok(Self { addr, accepting })
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub const fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-/// Looks for the model in a body that comes in pieces.
-#[derive(Debug, Default)]
-struct Search {
-    /// From where it is named on; else the last bytes, with which it may begin.
-    kept: Vec<u8>,
-}
-
-impl Search {
-    const NAMED: &[u8] = b"\"model\":\"";
-    /// Longer than any model of ours and what is before it.
-    const ENOUGH: usize = 64;
-
-    fn look(&mut self, piece: &[u8]) {
-        if self.kept.starts_with(Self::NAMED) && self.kept.len() >= Self::ENOUGH {
-            return;
-        }
-        self.kept.extend_from_slice(piece);
-        let from = memmem::find(&self.kept, Self::NAMED);
-        self.kept.drain(..from.unwrap_or(self.kept.len().saturating_sub(Self::NAMED.len())));
-        self.kept.truncate(Self::ENOUGH);
-    }
-
-    fn model(&self) -> &str {
-        let named = self.kept.strip_prefix(Self::NAMED).and_then(|rest| rest.split(|byte| *byte == b'"').next());
-        named.and_then(|model| str::from_utf8(model).ok()).unwrap_or_default()
-    }
 }
 
 impl Scripts {
+    fn new() -> Self {
+        let models = Scenario::ALL.map(|scenario| scenario.upstream_model().as_bytes());
+        let scripts = models.into_iter().filter_map(|model| Some((model, Script::of(model)?))).collect();
+        Self { scripts, authorization: format!("Bearer {KEY}") }
+    }
+
     async fn serve(&self, stream: TcpStream) -> io::Result<()> {
-        let mut connection = Connection::new(stream)?;
-        while let Some(head) = connection.request().await? {
-            let mut search = Search::default();
-            connection.body(head.framing, |piece| search.look(piece)).await?;
-            let authorized = head.authorization == self.authorization.as_bytes();
-            match self.scripts.get_key_value(search.model()).filter(|_| authorized) {
-                Some((_, Script::Plain(answer))) => connection.write(answer).await?,
-                Some((model, Script::Events { count, pause, ends })) => {
-                    self.stream(&mut connection, model, (*count, *pause)).await?;
-                    if !ends {
-                        // Until the client leaves.
-                        connection.request().await?;
-                        return Ok(());
-                    }
-                    connection.write(STREAM_END).await?;
+        let (mut connection, mut tail) = (Connection::new(stream)?, Tail::default());
+        while let Some((framing, authorized)) = connection.request(self.authorization.as_bytes()).await? {
+            tail.0.clear();
+            connection.body(framing, |piece| tail.take(piece)).await?;
+            match self.scripts.iter().find(|(model, _)| authorized && *model == tail.model()) {
+                Some((_, Script::Ready(answer))) => connection.write(answer).await?,
+                Some((_, Script::Paced { count, pause })) => {
+                    let (count, pause) = (*count, *pause);
+                    connection = connection.lend(move |stream| events(stream, count, pause)).await?;
+                }
+                Some((_, Script::Silent(beginning))) => {
+                    connection.write(beginning).await?;
+                    // Until the client leaves.
+                    connection.request(&[]).await?;
+                    return Ok(());
                 }
                 None => connection.write(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n").await?,
             }
         }
         Ok(())
     }
+}
 
-    async fn stream(
-        &self,
-        connection: &mut Connection,
-        model: &str,
-        (count, pause): (usize, Duration),
-    ) -> io::Result<()> {
-        let now = || u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX);
-        connection.write(STREAM_HEAD).await?;
-        if pause.is_zero() {
-            let events: String = (0..count).map(|number| event(model, number, now(), number + 1 == count)).collect();
-            return connection.write(&Bytes::from(events)).await;
-        }
-        for number in 0..count {
-            sleep(pause).await;
-            connection.write(event(model, number, now(), number + 1 == count).as_bytes()).await?;
-        }
-        Ok(())
+/// A whole stream. The first event comes after part of the pause, another part with each stream, or those that begin together would
+/// stay together.
+fn events(mut stream: &std::net::TcpStream, count: usize, pause: Duration) -> io::Result<()> {
+    let part = now_us() % u64::try_from(pause.as_micros()).unwrap_or(u64::MAX).max(1);
+    let mut due = Instant::now() + Duration::from_micros(part);
+    stream.write_all(STREAM_HEAD)?;
+    let mut event = Event::new();
+    for number in 0..count {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        stream.write_all(event.stamped(number, now_us(), number + 1 == count))?;
+        due += pause;
     }
+    stream.write_all(STREAM_END)
 }
 
 #[cfg(test)]
@@ -152,14 +144,15 @@ mod tests {
 
     #[test]
     fn a_model_is_found_however_the_body_is_cut() {
-        let body = b"{\"messages\":[{\"content\":\"a model of brevity\"}],\"model\":\"chat\",\"stream\":false}";
+        let words = "a model of brevity ".repeat(50);
+        let body = format!("{{\"messages\":[{{\"content\":\"{words}\"}}],\"model\":\"chat\",\"stream\":false}}");
         for cut in 0..body.len() {
-            let (first, second) = body.split_at(cut);
-            let mut search = Search::default();
-            search.look(first);
-            search.look(second);
-            assert_eq!(search.model(), "chat", "cut at {cut}");
+            let (first, second) = body.as_bytes().split_at(cut);
+            let mut tail = Tail::default();
+            tail.take(first);
+            tail.take(second);
+            assert_eq!(tail.model(), b"chat", "cut at {cut}");
         }
-        assert_eq!(Search::default().model(), "");
+        assert_eq!(Tail::default().model(), b"");
     }
 }

@@ -1,17 +1,18 @@
 //! As much of HTTP/1.1 as both ends of the benchmark need: heads, bodies with a length, bodies in chunks. It is no implementation for
 //! strangers: whoever sends something else is an error.
 
-use std::io;
+use std::{io, net::SocketAddr};
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use httparse::{EMPTY_HEADER, Header, Status};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    task::spawn_blocking,
 };
 
 /// Headers of a message at most.
-const MAX_HEADERS: usize = 64;
+const MAX_HEADERS: usize = 32;
 
 /// What is read at once: a whole answer of most scenarios.
 const READ: usize = 64 * 1024;
@@ -32,44 +33,46 @@ pub(crate) enum Framing {
     Chunked,
 }
 
-/// The head of a request.
-#[derive(Debug)]
-pub(crate) struct RequestHead {
-    /// What comes behind `authorization:`.
-    pub(crate) authorization: Bytes,
-    /// How its body ends.
-    pub(crate) framing: Framing,
-}
-
-/// The head of an answer.
-#[derive(Debug)]
-pub(crate) struct ResponseHead {
-    /// The status.
-    pub(crate) status: u16,
-    /// How its body ends.
-    pub(crate) framing: Framing,
-}
-
 impl Connection {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: BytesMut::with_capacity(READ) })
+        Ok(Self { stream, buffer: BytesMut::new() })
+    }
+
+    pub(crate) async fn open(addr: SocketAddr) -> io::Result<Self> {
+        Self::new(TcpStream::connect(addr).await?)
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
 
-    /// The next request; `None` = the client is done.
-    pub(crate) async fn request(&mut self) -> io::Result<Option<RequestHead>> {
+    /// Lets a thread that may wait as it likes write to the other end for a while.
+    pub(crate) async fn lend(
+        self,
+        writer: impl FnOnce(&std::net::TcpStream) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
+        let Self { stream, buffer } = self;
+        let stream = stream.into_std()?;
+        let returned = spawn_blocking(move || {
+            stream.set_nonblocking(false)?;
+            writer(&stream)?;
+            stream.set_nonblocking(true)?;
+            Ok::<_, io::Error>(stream)
+        });
+        Ok(Self { stream: TcpStream::from_std(returned.await??)?, buffer })
+    }
+
+    /// The next request: how its body ends, and whether it shows this authorization; `None` = the client is done.
+    pub(crate) async fn request(&mut self, authorization: &[u8]) -> io::Result<Option<(Framing, bool)>> {
         loop {
             let mut headers = [EMPTY_HEADER; MAX_HEADERS];
             let mut request = httparse::Request::new(&mut headers);
             if let Status::Complete(length) = request.parse(&self.buffer).map_err(io::Error::other)? {
-                let authorization = value(request.headers, "authorization").unwrap_or_default();
-                let (authorization, framing) = (Bytes::copy_from_slice(authorization), framing(request.headers)?);
+                let authorized = value(request.headers, "authorization") == Some(authorization);
+                let framing = framing(request.headers)?;
                 self.buffer.advance(length);
-                return Ok(Some(RequestHead { authorization, framing }));
+                return Ok(Some((framing, authorized)));
             }
             if !self.fill().await? {
                 return Ok(None);
@@ -77,15 +80,15 @@ impl Connection {
         }
     }
 
-    /// The answer to a request that was sent.
-    pub(crate) async fn response(&mut self) -> io::Result<ResponseHead> {
+    /// The answer to a request that was sent: its status, and how its body ends.
+    pub(crate) async fn response(&mut self) -> io::Result<(u16, Framing)> {
         loop {
             let mut headers = [EMPTY_HEADER; MAX_HEADERS];
             let mut response = httparse::Response::new(&mut headers);
             if let Status::Complete(length) = response.parse(&self.buffer).map_err(io::Error::other)? {
-                let (status, framing) = (response.code.unwrap_or_default(), framing(response.headers)?);
+                let answer = (response.code.unwrap_or_default(), framing(response.headers)?);
                 self.buffer.advance(length);
-                return Ok(ResponseHead { status, framing });
+                return Ok(answer);
             }
             self.fill_more().await?;
         }
@@ -95,15 +98,19 @@ impl Connection {
     pub(crate) async fn body(&mut self, framing: Framing, mut piece: impl FnMut(&[u8])) -> io::Result<()> {
         match framing {
             Framing::Length(length) => self.pieces(length, &mut piece).await,
-            Framing::Chunked => loop {
-                let size = self.chunk_size().await?;
-                self.pieces(size, &mut piece).await?;
-                self.line_end().await?;
-                if size == 0 {
-                    return Ok(());
-                }
-            },
+            Framing::Chunked => {
+                while self.chunk(&mut piece).await? {}
+                Ok(())
+            }
         }
+    }
+
+    /// Whether there is more after this chunk.
+    pub(crate) async fn chunk(&mut self, piece: &mut impl FnMut(&[u8])) -> io::Result<bool> {
+        let size = self.chunk_size().await?;
+        self.pieces(size, piece).await?;
+        self.line_end().await?;
+        Ok(size > 0)
     }
 
     async fn pieces(&mut self, mut left: usize, piece: &mut impl FnMut(&[u8])) -> io::Result<()> {
@@ -111,9 +118,11 @@ impl Connection {
             if self.buffer.is_empty() {
                 self.fill_more().await?;
             }
-            let here = self.buffer.split_to(left.min(self.buffer.len()));
-            piece(&here);
-            left -= here.len();
+            let (here, _) = self.buffer.split_at(left.min(self.buffer.len()));
+            piece(here);
+            let length = here.len();
+            self.buffer.advance(length);
+            left -= length;
         }
         Ok(())
     }
@@ -133,7 +142,9 @@ impl Connection {
         while self.buffer.len() < 2 {
             self.fill_more().await?;
         }
-        if self.buffer.split_to(2) == b"\r\n"[..] { Ok(()) } else { Err(io::Error::other("no end of a chunk")) }
+        let ended = self.buffer.starts_with(b"\r\n");
+        self.buffer.advance(2);
+        if ended { Ok(()) } else { Err(io::Error::other("no end of a chunk")) }
     }
 
     async fn fill_more(&mut self) -> io::Result<()> {
