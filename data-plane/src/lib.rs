@@ -37,6 +37,8 @@ mod record;
 mod redact;
 mod reload;
 mod reply;
+#[cfg(feature = "rooms")]
+pub mod rooms;
 mod silence;
 mod splice;
 mod sse;

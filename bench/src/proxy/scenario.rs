@@ -102,7 +102,9 @@ impl Scenario {
         request.into()
     }
 
-    fn body(self, model: &str) -> String {
+    /// What a request for this model says.
+    #[must_use]
+    pub fn body(self, model: &str) -> String {
         let prompt = match self {
             Self::LongPrompt => "All work and no play makes a long prompt. ".repeat(2400),
             _ => "Say hello to the one who measures you.".to_owned(),
@@ -117,6 +119,23 @@ impl Scenario {
             }),
         };
         body.to_string()
+    }
+}
+
+impl Scenario {
+    /// What its answer says, where that is no stream.
+    #[must_use]
+    pub fn answer(self) -> String {
+        if self == Self::Embeddings { embedding() } else { chat() }
+    }
+
+    /// The events of its stream.
+    #[must_use]
+    pub fn stream(self) -> Vec<Bytes> {
+        let count = self.events();
+        let mut event = Event::new();
+        let data = |chunk: &[u8]| chunk.split(|byte| *byte == b'\n').nth(1).map(|data| [data, b"\n\n"].concat());
+        (0..count).filter_map(|number| data(event.stamped(number, 0, number + 1 == count))).map(Bytes::from).collect()
     }
 }
 
