@@ -122,13 +122,13 @@ pub(crate) fn unconfigured(limits: Limits) -> Arc<Door> {
 }
 
 fn full(body: impl Into<Bytes>) -> RequestBody {
-    RequestBody::made(Full::new(body.into()))
+    Full::new(body.into()).map_err(Into::into).boxed()
 }
 
 /// A body that nobody may ask for.
 fn untouchable() -> RequestBody {
     let never = futures_util::stream::once(async { panic!("the body was read") });
-    RequestBody::made(StreamBody::new(never.map(|frame: Frame<Bytes>| Ok::<_, io::Error>(frame))))
+    StreamBody::new(never.map(|frame: Frame<Bytes>| Ok::<_, io::Error>(frame))).map_err(Into::into).boxed()
 }
 
 fn request(method: Method, path: &str, body: RequestBody) -> Request<RequestBody> {
