@@ -46,6 +46,7 @@ pub mod sync;
 mod tunnel;
 mod upstream;
 mod usage;
+mod workers;
 
 pub use app::{App, BuildError, RunError};
 pub use options::{CacheOptions, Drain, Limits, Options, Tls};
