@@ -235,6 +235,7 @@ async fn data_plane(to: Towards, dir: &DataDir, secrets: &Secrets) -> Result<dat
         join_token: secrets.join_token.clone(),
         cache: Some(CacheOptions { dir: dir.join("cache"), key: CacheKey::load_or_create(&dir.join("cache.key"))? }),
         replica_id: secrets.replica_id.expose_secret().to_owned(),
+        workers: None,
         limits: Limits::default(),
         // No load balancer has to notice that it stops.
         drain: Drain { delay: Duration::ZERO, ..Drain::default() },

@@ -1,6 +1,7 @@
 //! The data plane as one thing that is built, runs and stops. Everything it needs comes in; nothing is read from the environment.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -25,6 +26,7 @@ use crate::{
     options::{CacheOptions, Drain, Options},
     reload::Reloader,
     sync::{ControlPlane, Replica, Vitals},
+    workers::Workers,
 };
 
 /// How often samples that nobody has asked for are summed up.
@@ -34,6 +36,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct App {
     listener: Listener,
+    workers: Workers,
     door: Arc<Door>,
     replica: Replica,
     drain: Drain,
@@ -60,6 +63,9 @@ pub enum BuildError {
     /// Its metrics cannot be kept.
     #[error("the metrics cannot be set up")]
     Metrics(#[from] MetricsError),
+    /// The system gives it no threads.
+    #[error("no threads can be started to carry connections")]
+    Workers(#[source] io::Error),
 }
 
 impl BuildError {
@@ -69,7 +75,7 @@ impl BuildError {
         match self {
             Self::ControlPlane { .. } => true,
             Self::Listen(error) => error.is_configuration(),
-            Self::Cache(_) | Self::Metrics(_) => false,
+            Self::Cache(_) | Self::Metrics(_) | Self::Workers(_) => false,
         }
     }
 }
@@ -80,6 +86,9 @@ pub enum RunError {
     /// Nobody accepts connections any more.
     #[error("the listener broke off")]
     Listener,
+    /// A thread that carried connections is gone, and they with it.
+    #[error("a worker broke off")]
+    Worker,
     /// Nobody follows the configuration any more.
     #[error("the replica broke off")]
     Replica,
@@ -91,8 +100,8 @@ impl App {
     /// # Errors
     /// [`BuildError`] names the address, file or folder that cannot be used.
     pub async fn build(options: Options) -> Result<Self, BuildError> {
-        let Options { listen, tls, control_plane, sync_ca, join_token, cache, replica_id, limits, drain, log_level } =
-            options;
+        let Options { listen, tls, control_plane, sync_ca, join_token, cache, replica_id, workers, .. } = options;
+        let Options { limits, drain, log_level, .. } = options;
         if !is_private(&control_plane) {
             return Err(BuildError::ControlPlane { url: control_plane });
         }
@@ -112,7 +121,9 @@ impl App {
             meters: Arc::default(),
         };
         let replica = Replica::new(replica_id, control_plane, live, cache, vitals);
-        Ok(Self { listener, door: Arc::new(door), replica, drain, announcer: Announcer::new(log_level) })
+        let workers = Workers::start(workers).map_err(BuildError::Workers)?;
+        let announcer = Announcer::new(log_level);
+        Ok(Self { listener, workers, door: Arc::new(door), replica, drain, announcer })
     }
 
     /// The address that was bound.
@@ -134,18 +145,19 @@ impl App {
     /// # Errors
     /// [`RunError`] where a part of it broke off, after what was under way has finished all the same.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let Self { listener, door, replica, drain, announcer } = self;
+        let Self { listener, workers, door, replica, drain, announcer } = self;
         let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
         tasks.spawn(upkeep(Arc::clone(&door), ended.clone()));
         tasks.spawn(ended.clone().run_until_cancelled_owned(announce(Arc::clone(&door.live), announcer)));
         tasks.spawn(discovery::run(Arc::clone(&door.live), ended.clone()));
         let following = tasks.spawn(replica.run(ended.clone()));
-        let accepting = tasks.spawn(listener.accept(Arc::clone(&door), closing.clone()));
+        let accepting = tasks.spawn(listener.accept(Arc::clone(&door), workers.roster(), closing.clone()));
         let outcome = tokio::select! {
             () = stop.cancelled() => Ok(()),
             _ = accepting => Err(RunError::Listener),
             _ = following => Err(RunError::Replica),
+            () = workers.broken() => Err(RunError::Worker),
         };
         tracing::info!(delay_ms = drain.delay.as_millis(), grace_ms = drain.grace.as_millis(), "draining");
         door.vitals.draining.cancel();
@@ -158,6 +170,7 @@ impl App {
         ended.cancel();
         tasks.close();
         tasks.wait().await;
+        workers.end(drain.hard_stop).await;
         tracing::info!("stopped");
         outcome
     }

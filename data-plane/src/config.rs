@@ -69,6 +69,9 @@ pub(crate) struct Serve {
     /// Its private key, PEM
     #[arg(long, value_name = "FILE", env = "SIGNALBOX_TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Threads that carry connections, each with its own connections to the providers [default: one a core]
+    #[arg(long, value_name = "COUNT", env = "SIGNALBOX_WORKERS")]
+    workers: Option<NonZeroUsize>,
     /// Client connections at once; more wait [default: 10000]
     #[arg(long, value_name = "COUNT", env = "SIGNALBOX_MAX_CONNECTIONS")]
     max_connections: Option<NonZeroUsize>,
@@ -139,6 +142,7 @@ impl Serve {
                 key: CacheKey::load_or_create(&dir.join("cache.key"))?,
             }),
             replica_id: self.replica_id.map_or_else(|| replica_id(&dir.join("replica-id")), Ok)?,
+            workers: self.workers,
             limits: Limits {
                 max_connections: self.max_connections.map_or(defaults.0.max_connections, NonZeroUsize::get),
                 max_requests: self.max_requests.map_or(defaults.0.max_requests, NonZeroUsize::get),
@@ -252,8 +256,9 @@ mod tests {
     fn what_an_operator_sets_is_in_force_and_the_rest_keeps_its_default() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("join-token"), "token").unwrap();
-        let flags = ["--max-connections", "5", "--drain-grace", "7"];
-        let Options { limits, drain, .. } = serve(root.path(), &flags).unwrap();
+        let flags = ["--max-connections", "5", "--drain-grace", "7", "--workers", "3"];
+        let Options { limits, drain, workers, .. } = serve(root.path(), &flags).unwrap();
+        assert_eq!(workers, NonZeroUsize::new(3));
         assert_eq!((limits.max_connections, limits.max_requests), (5, 10_000));
         assert_eq!((drain.delay, drain.grace), (Duration::from_secs(1), Duration::from_secs(7)));
     }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::options::Drain;
@@ -16,19 +16,20 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Carries a connection to its end, or until it is cut. It is told when to finish what it has begun and begin nothing new.
-    pub(crate) fn spawn<F>(&self, carry: impl FnOnce(CancellationToken) -> F)
+    /// Carries a connection there to its end, or until it is cut. It is told when to finish what it has begun and begin nothing new.
+    pub(crate) fn spawn_on<F>(&self, runtime: &Handle, carry: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let connection = carry(self.winding_down.clone());
         let cut = self.cut.clone();
-        self.tasks.spawn(async move {
+        let carrying = async move {
             tokio::select! {
                 () = connection => {}
                 () = cut.cancelled() => {}
             }
-        });
+        };
+        self.tasks.spawn_on(carrying, runtime);
     }
 
     /// How many there are.
@@ -66,7 +67,7 @@ mod tests {
     async fn a_connection_that_finishes_in_time_is_not_cut() {
         let connections = Connections::default();
         let (finished, was_finished) = oneshot::channel();
-        connections.spawn(|winding_down| async move {
+        connections.spawn_on(&Handle::current(), |winding_down| async move {
             winding_down.cancelled().await;
             tokio::time::sleep(Duration::from_secs(299)).await;
             finished.send(()).unwrap();
@@ -79,7 +80,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_does_not_finish_is_cut_after_the_grace_time() {
         let connections = Connections::default();
-        connections.spawn(|_| std::future::pending());
+        connections.spawn_on(&Handle::current(), |_| std::future::pending());
         let started = Instant::now();
         assert_eq!(connections.finish(DRAIN).await, 1);
         assert_eq!(started.elapsed().as_secs(), 300);

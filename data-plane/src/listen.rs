@@ -32,6 +32,7 @@ use crate::{
     http::Door,
     options::{Limits, Tls},
     tunnel::Handover,
+    workers::Roster,
 };
 
 mod head;
@@ -110,26 +111,34 @@ impl Listener {
     }
 
     /// Accepts until told to close; the socket is closed on return. Connections that were accepted go on.
-    pub(crate) async fn accept(self, door: Arc<Door>, closing: CancellationToken) {
+    pub(crate) async fn accept(self, door: Arc<Door>, roster: Roster, closing: CancellationToken) {
         let Self { socket, carrier, free, .. } = self;
         let arriving = stream::poll_fn(|cx| socket.poll_accept(cx).map(Some));
-        carrier.accept(arriving, &free, door, closing).await;
+        Reception { carrier, door, roster, free }.accept(arriving, closing).await;
     }
 }
 
-impl Carrier {
-    /// Carries each connection that arrives, until told to close.
+/// Where connections arrive and who carries them.
+struct Reception {
+    carrier: Carrier,
+    door: Arc<Door>,
+    roster: Roster,
+    free: Arc<Semaphore>,
+}
+
+impl Reception {
+    /// Gives each connection that arrives to a worker, until told to close.
     async fn accept(
         &self,
         mut arriving: impl Stream<Item = io::Result<(TcpStream, SocketAddr)>> + Unpin,
-        free: &Arc<Semaphore>,
-        door: Arc<Door>,
         closing: CancellationToken,
     ) {
         // At the limit nothing is accepted: the system's queue holds those who wait.
-        while let Some(Ok(permit)) = closing.run_until_cancelled(Arc::clone(free).acquire_owned()).await {
-            match closing.run_until_cancelled(arriving.next()).await.flatten() {
-                Some(Ok((stream, peer))) => self.spawn((stream, peer.ip()), Arc::clone(&door), permit),
+        while let Some(Ok(permit)) = closing.run_until_cancelled(Arc::clone(&self.free).acquire_owned()).await {
+            let arrived = closing.run_until_cancelled(arriving.next()).await.flatten();
+            // The socket is waited for where it is carried, and no longer here.
+            match arrived.map(|arrived| arrived.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)))) {
+                Some(Ok((stream, peer))) => self.hand_over(stream, peer.ip(), permit),
                 Some(Err(error)) if concerns_one_connection(&error) => {}
                 Some(Err(error)) => {
                     tracing::warn!(%error, pause_ms = ACCEPT_PAUSE.as_millis(), "cannot accept connections");
@@ -138,6 +147,18 @@ impl Carrier {
                 None => break,
             }
         }
+    }
+
+    fn hand_over(&self, stream: std::net::TcpStream, peer: IpAddr, permit: OwnedSemaphorePermit) {
+        let (carrier, door, post) = (self.carrier.clone(), Arc::clone(&self.door), self.roster.post());
+        let runtime = post.runtime().clone();
+        self.door.connections.spawn_on(&runtime, |winding_down| async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => carrier.open((stream, peer), door, winding_down).await,
+                Err(error) => tracing::debug!(%error, "connection lost before it began"),
+            }
+            drop((post, permit));
+        });
     }
 }
 
@@ -162,15 +183,6 @@ impl std::fmt::Debug for Carrier {
 }
 
 impl Carrier {
-    fn spawn(&self, stream: (TcpStream, IpAddr), door: Arc<Door>, permit: OwnedSemaphorePermit) {
-        let carrier = self.clone();
-        let connections = door.connections.clone();
-        connections.spawn(|winding_down| async move {
-            carrier.open(stream, door, winding_down).await;
-            drop(permit);
-        });
-    }
-
     async fn open(self, (stream, peer): (TcpStream, IpAddr), door: Arc<Door>, winding_down: CancellationToken) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection lost before it began");

@@ -19,7 +19,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const FAILED: u8 = 1;
 const BAD_CONFIGURATION: u8 = 78;
 
-#[tokio::main]
+// What carries connections has threads of its own.
+#[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let Cli { logs, command } = Cli::parse();
     let level = logs.start::<Cli>();

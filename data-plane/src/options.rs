@@ -1,6 +1,6 @@
 //! What a data plane is made of, and the limits and clocks that it holds clients and itself to, with their defaults.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use http::Uri;
 use secrecy::SecretString;
@@ -25,6 +25,8 @@ pub struct Options {
     pub cache: Option<CacheOptions>,
     /// This replica's name, stable over restarts.
     pub replica_id: String,
+    /// Threads that carry connections, each with its own connections to the upstreams; `None` = one a core.
+    pub workers: Option<NonZeroUsize>,
     /// What clients are held to.
     pub limits: Limits,
     /// How it stops.

@@ -1,6 +1,9 @@
 //! Connections with and without manners, over real sockets.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    num::NonZeroUsize,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use http_body_util::BodyExt as _;
 use tokio::{
@@ -14,6 +17,7 @@ use crate::{
     attempt::tests::upstream::{Step, Upstream, stream_of, then},
     http::tests::{Draft, recorded, unconfigured},
     options::Drain,
+    workers::Workers,
 };
 
 const PROMPTLY: Duration = Duration::from_secs(10);
@@ -24,6 +28,7 @@ struct Served {
     address: SocketAddr,
     door: Arc<Door>,
     closing: CancellationToken,
+    _workers: Workers,
     accepting: JoinHandle<()>,
 }
 
@@ -39,8 +44,9 @@ impl Served {
     async fn with_tls(tls: Option<&Tls>, door: Arc<Door>) -> Self {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), tls, door.limits).await.unwrap();
         let (address, closing) = (listener.local_addr(), CancellationToken::new());
-        let accepting = tokio::spawn(listener.accept(Arc::clone(&door), closing.clone()));
-        Self { address, door, closing, accepting }
+        let workers = Workers::start(NonZeroUsize::new(2)).unwrap();
+        let accepting = tokio::spawn(listener.accept(Arc::clone(&door), workers.roster(), closing.clone()));
+        Self { address, door, closing, _workers: workers, accepting }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -269,7 +275,9 @@ async fn a_full_descriptor_table_is_asked_again_after_a_while_and_not_at_once() 
     });
     let started = Instant::now();
     let free = Arc::new(Semaphore::new(1));
-    Carrier { tls: None, limits }.accept(full, &free, door, closing.clone()).await;
+    let (carrier, workers) = (Carrier { tls: None, limits }, Workers::start(NonZeroUsize::new(1)).unwrap());
+    let reception = Reception { carrier, door, roster: workers.roster(), free: Arc::clone(&free) };
+    reception.accept(full, closing.clone()).await;
     assert_eq!((asked.load(Ordering::Relaxed), started.elapsed()), (10, 9 * ACCEPT_PAUSE));
     assert_eq!(free.available_permits(), 1, "nobody's place is lost");
 }

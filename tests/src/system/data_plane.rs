@@ -149,6 +149,7 @@ impl DataPlane {
                 key: CacheKey::load_or_create(&self.cache_key()).expect("the key can be made"),
             }),
             replica_id: self.id.clone(),
+            workers: None,
             limits: self.setup.limits,
             drain: self.setup.drain,
             log_level: None,
