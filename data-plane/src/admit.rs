@@ -5,33 +5,28 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 /// As many slots as exchanges may be under way at once.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    free: Arc<Semaphore>,
+    limit: u32,
     taken: Arc<AtomicU32>,
 }
 
 /// A slot of one's own. It rides in the answer's body, so that it is free again when the last byte, or the client, is gone.
 #[derive(Debug)]
-pub(crate) struct Admission {
-    _slot: OwnedSemaphorePermit,
-    taken: Arc<AtomicU32>,
-}
+pub(crate) struct Admission(Arc<AtomicU32>);
 
 impl Slots {
     /// That many slots; how many are taken is told to whoever holds the counter too.
     pub(crate) fn new(slots: usize, taken: Arc<AtomicU32>) -> Self {
-        Self { free: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))), taken }
+        Self { limit: u32::try_from(slots).unwrap_or(u32::MAX), taken }
     }
 
     /// Takes a slot; `None` = there is none. Nobody waits here: who is turned away at once can go elsewhere.
     pub(crate) fn admit(&self) -> Option<Admission> {
-        let slot = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        self.taken.fetch_add(1, Ordering::Relaxed);
-        Some(Admission { _slot: slot, taken: Arc::clone(&self.taken) })
+        let one_more = |taken: u32| taken.checked_add(1).filter(|taken| *taken <= self.limit);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Admission(Arc::clone(&self.taken)))
     }
 
     /// How many are taken.
@@ -42,7 +37,7 @@ impl Slots {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::future::Future;
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{runtime::Handle, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+    task::TaskTracker,
+};
 
 use crate::options::Drain;
 
@@ -15,18 +19,35 @@ pub(crate) struct Connections {
     cut: CancellationToken,
 }
 
+/// Tells a connection what all are told, once. Asking costs next to nothing, however often it is done: the future in it, which
+/// takes a lock that all connections share, is not polled before it is woken.
+#[derive(Debug)]
+pub(crate) struct Bell(FuturesUnordered<WaitForCancellationFutureOwned>);
+
+impl Bell {
+    fn of(token: &CancellationToken) -> Self {
+        Self(FuturesUnordered::from_iter([token.clone().cancelled_owned()]))
+    }
+
+    /// Waits for it.
+    pub(crate) async fn rung(&mut self) {
+        self.0.next().await;
+    }
+}
+
 impl Connections {
     /// Carries a connection there to its end, or until it is cut. It is told when to finish what it has begun and begin nothing new.
-    pub(crate) fn spawn_on<F>(&self, runtime: &Handle, carry: impl FnOnce(CancellationToken) -> F)
+    pub(crate) fn spawn_on<F>(&self, runtime: &Handle, carry: impl FnOnce(Bell) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let connection = carry(self.winding_down.clone());
-        let cut = self.cut.clone();
+        let connection = carry(Bell::of(&self.winding_down));
+        let mut cut = Bell::of(&self.cut);
         let carrying = async move {
             tokio::select! {
+                biased;
                 () = connection => {}
-                () = cut.cancelled() => {}
+                () = cut.rung() => {}
             }
         };
         self.tasks.spawn_on(carrying, runtime);
@@ -67,8 +88,8 @@ mod tests {
     async fn a_connection_that_finishes_in_time_is_not_cut() {
         let connections = Connections::default();
         let (finished, was_finished) = oneshot::channel();
-        connections.spawn_on(&Handle::current(), |winding_down| async move {
-            winding_down.cancelled().await;
+        connections.spawn_on(&Handle::current(), |mut winding_down| async move {
+            winding_down.rung().await;
             tokio::time::sleep(Duration::from_secs(299)).await;
             finished.send(()).unwrap();
         });

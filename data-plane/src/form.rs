@@ -221,7 +221,7 @@ mod tests {
     fn in_pieces(form: &str, size: usize) -> RequestBody {
         let pieces: Vec<_> = form.as_bytes().chunks(size).map(Bytes::copy_from_slice).collect();
         let frames = pieces.into_iter().map(|piece| Ok::<_, std::io::Error>(Frame::data(piece)));
-        StreamBody::new(stream::iter(frames)).map_err(Into::into).boxed()
+        RequestBody::made(StreamBody::new(stream::iter(frames)))
     }
 
     async fn open(body: RequestBody) -> Result<Form, Error> {
@@ -232,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn a_short_form_of_known_length_is_whole() {
         let text = part("model", "m") + &file(10_000) + &part("stream", "true") + "--b--\r\n";
-        let form = open(Full::from(text.clone()).map_err(Into::into).boxed()).await.unwrap();
+        let form = open(RequestBody::made(Full::from(text.clone()))).await.unwrap();
         assert!(form.rest.is_none() && form.stream && form.beginning == text);
     }
 

@@ -102,7 +102,7 @@ impl Door {
     }
 
     /// Answers a request, whatever it is, that came over a connection from `peer`.
-    pub(crate) async fn answer_to(self: Arc<Self>, peer: IpAddr, request: Request<RequestBody>) -> Response<Carried> {
+    pub(crate) async fn answer_to(&self, peer: IpAddr, request: Request<RequestBody>) -> Response<Carried> {
         let request_id = RequestId::new();
         let version = request.version();
         let span = tracing::info_span!("request", request.id = %request_id);

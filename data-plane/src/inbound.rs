@@ -10,14 +10,51 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt as _, combinators::BoxBody};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// Memory set aside at once for a body that comes in pieces, whatever length it declares.
 const FIRST_RESERVE: usize = 256 * 1024;
 
 /// A body as it comes from the connection.
-pub(crate) type RequestBody = BoxBody<Bytes, Box<dyn StdError + Send + Sync>>;
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// The client's.
+    Received(Incoming),
+    /// One without a client.
+    #[cfg(test)]
+    Made(http_body_util::combinators::BoxBody<Bytes, Box<dyn StdError + Send + Sync>>),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Box<dyn StdError + Send + Sync>;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Received(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            #[cfg(test)]
+            Self::Made(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Received(body) => body.is_end_stream(),
+            #[cfg(test)]
+            Self::Made(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Received(body) => body.size_hint(),
+            #[cfg(test)]
+            Self::Made(body) => body.size_hint(),
+        }
+    }
+}
 
 /// How long a client may take over a body.
 #[derive(Debug, Clone, Copy)]
@@ -163,11 +200,21 @@ mod tests {
 
     use super::*;
 
+    impl RequestBody {
+        /// As if it had been received.
+        pub(crate) fn made<B>(body: B) -> Self
+        where
+            B: Body<Data = Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + Sync + 'static,
+        {
+            Self::Made(body.map_err(Into::into).boxed())
+        }
+    }
+
     const PACE: Pace = Pace { base: Duration::from_secs(60), bytes_per_second: 64 * 1024 };
 
     fn streamed(pieces: impl Stream<Item = Bytes> + Send + Sync + 'static) -> RequestBody {
         let frames = pieces.map(|piece| Ok::<_, io::Error>(Frame::data(piece)));
-        StreamBody::new(frames).map_err(Into::into).boxed()
+        RequestBody::made(StreamBody::new(frames))
     }
 
     fn chunked(pieces: &[&'static str]) -> RequestBody {
@@ -176,7 +223,7 @@ mod tests {
     }
 
     fn whole(body: &'static str) -> RequestBody {
-        Full::from(body).map_err(Into::into).boxed()
+        RequestBody::made(Full::from(body))
     }
 
     #[tokio::test]

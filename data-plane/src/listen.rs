@@ -2,6 +2,7 @@
 //! to. It never looks into a request.
 
 use std::{
+    convert::Infallible,
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -10,9 +11,9 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt as _, stream};
-use http::{Request, Version};
+use http::{Request, Response, Version};
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, Either};
+use http_body_util::Either;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -28,13 +29,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    drain::Bell,
+    exchange::Carried,
     framing::Ambiguous,
     http::Door,
+    inbound::RequestBody,
     options::{Limits, Tls},
-    tunnel::Handover,
+    tunnel::{Handover, Tunnel},
     workers::Roster,
 };
 
+mod clock;
 mod head;
 mod paced;
 mod refusal;
@@ -43,7 +48,7 @@ mod stall;
 mod tests;
 mod tls;
 
-use paced::{Paced, Requests};
+use paced::{Paced, Requests, Tied, UnderWay};
 use stall::Watched;
 
 /// The pause after a failure to accept: a full descriptor table stays full for a while, and asking again at once helps nobody.
@@ -54,7 +59,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    carrier: Carrier,
+    carrier: Arc<Carrier>,
     free: Arc<Semaphore>,
 }
 
@@ -102,7 +107,7 @@ impl Listener {
         let socket = TcpListener::bind(address).await.map_err(bind)?;
         let address = socket.local_addr().map_err(bind)?;
         let free = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
-        Ok(Self { socket, address, carrier: Carrier { tls, limits }, free })
+        Ok(Self { socket, address, carrier: Arc::new(Carrier::new(tls, limits)), free })
     }
 
     /// The address that was bound.
@@ -120,7 +125,7 @@ impl Listener {
 
 /// Where connections arrive and who carries them.
 struct Reception {
-    carrier: Carrier,
+    carrier: Arc<Carrier>,
     door: Arc<Door>,
     roster: Roster,
     free: Arc<Semaphore>,
@@ -150,11 +155,12 @@ impl Reception {
     }
 
     fn hand_over(&self, stream: std::net::TcpStream, peer: IpAddr, permit: OwnedSemaphorePermit) {
-        let (carrier, door, post) = (self.carrier.clone(), Arc::clone(&self.door), self.roster.post());
+        let visit = Visit::new(Arc::clone(&self.door), peer);
+        let (carrier, post) = (Arc::clone(&self.carrier), self.roster.post());
         let runtime = post.runtime().clone();
         self.door.connections.spawn_on(&runtime, |winding_down| async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => carrier.open((stream, peer), door, winding_down).await,
+                Ok(stream) => carrier.open(stream, visit, winding_down).await,
                 Err(error) => tracing::debug!(%error, "connection lost before it began"),
             }
             drop((post, permit));
@@ -170,67 +176,52 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 }
 
 /// How connections are carried.
-#[derive(Clone)]
 struct Carrier {
     tls: Option<TlsAcceptor>,
     limits: Limits,
+    http: auto::Builder<TokioExecutor>,
 }
 
 impl std::fmt::Debug for Carrier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Carrier").field("tls", &self.tls.is_some()).field("limits", &self.limits).finish()
+        f.debug_struct("Carrier")
+            .field("tls", &self.tls.is_some())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
 impl Carrier {
-    async fn open(self, (stream, peer): (TcpStream, IpAddr), door: Arc<Door>, winding_down: CancellationToken) {
+    fn new(tls: Option<TlsAcceptor>, limits: Limits) -> Self {
+        Self { tls, limits, http: speaking(&limits) }
+    }
+
+    async fn open(&self, stream: TcpStream, visit: Visit, winding_down: Bell) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection lost before it began");
             return;
         }
-        let Some(tls) = &self.tls else { return self.carry((stream, peer), door, winding_down).await };
+        let Some(tls) = &self.tls else { return self.carry(stream, visit, winding_down).await };
         match timeout(self.limits.header_time, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.carry((stream, peer), door, winding_down).await,
+            // In a box of its own, so that no connection without TLS takes the memory of one with it.
+            Ok(Ok(stream)) => Box::pin(self.carry(stream, visit, winding_down)).await,
             Ok(Err(error)) => tracing::debug!(%error, "tls handshake failed"),
             Err(_) => tracing::debug!("tls handshake took too long"),
         }
     }
 
-    async fn carry<IO>(&self, (io, peer): (IO, IpAddr), door: Arc<Door>, winding_down: CancellationToken)
+    async fn carry<IO>(&self, io: IO, visit: Visit, mut winding_down: Bell)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let requests = Arc::new(Requests::default());
-        let io = TokioIo::new(Paced::new(io, Arc::clone(&requests), self.limits));
-        let stall_time = self.limits.stall_time;
-        let switched = Arc::new(Mutex::new(None));
-        let found = Arc::clone(&switched);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let under_way = requests.begin();
-            let mut request = request.map(|body| body.map_err(Into::into).boxed());
-            if requests.is_ambiguous() {
-                request.extensions_mut().insert(Ambiguous);
-            }
-            let multiplexed = request.version() == Version::HTTP_2;
-            let answering = Arc::clone(&door).answer_to(peer, request);
-            let (requests, found) = (Arc::clone(&requests), Arc::clone(&found));
-            async move {
-                let mut answer = answering.await;
-                if let Some(tunnel) = answer.extensions_mut().remove().as_ref().and_then(Handover::take) {
-                    *found.lock().unwrap_or_else(PoisonError::into_inner) = Some((tunnel, requests.begin()));
-                }
-                let body_of = |body| match under_way.until_end_of(body) {
-                    body if multiplexed && !body.is_end_stream() => Either::Left(Watched::new(body, stall_time)),
-                    body => Either::Right(body),
-                };
-                Ok::<_, std::convert::Infallible>(answer.map(body_of))
-            }
-        });
-        let builder = self.http();
-        let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(io, service));
+        let io = TokioIo::new(Paced::new(io, Arc::clone(&visit.requests), self.limits));
+        let visit = Arc::new(visit);
+        let service = service_fn(|request| Visit::answer(&visit, request));
+        let mut connection = std::pin::pin!(self.http.serve_connection_with_upgrades(io, service));
         let ended = tokio::select! {
+            biased;
             ended = &mut connection => ended,
-            () = winding_down.cancelled() => {
+            () = winding_down.rung() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -239,25 +230,70 @@ impl Carrier {
             tracing::debug!(%error, "connection ended");
         }
         // It belongs to the connection, so that a stop waits for it and cuts it like any other.
-        let tunnel = switched.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let tunnel = visit.switched.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((tunnel, _under_way)) = tunnel {
-            tunnel.run().await;
+            Box::pin(tunnel.run()).await;
         }
     }
+}
 
-    /// HTTP/1.1 and HTTP/2 within the limits. The clocks are those of [`Paced`].
-    fn http(&self) -> auto::Builder<TokioExecutor> {
-        let limits = &self.limits;
-        let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(None)
-            .max_headers(limits.max_headers)
-            .max_buf_size(limits.max_header_bytes);
-        http.http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(limits.idle_time)
-            .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
-        http
+/// HTTP/1.1 and HTTP/2 within the limits. The clocks are those of [`Paced`].
+fn speaking(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_headers(limits.max_headers)
+        .max_buf_size(limits.max_header_bytes);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.idle_time)
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
+    http
+}
+
+/// A connection as its requests see it.
+struct Visit {
+    door: Arc<Door>,
+    peer: IpAddr,
+    requests: Arc<Requests>,
+    /// What it goes on with once it has switched to another protocol.
+    switched: Mutex<Option<(Tunnel, UnderWay)>>,
+}
+
+/// An answer's body: over HTTP/2, one that nobody may leave lying.
+type Answer = Either<Watched<Tied<Carried>>, Tied<Carried>>;
+
+impl Visit {
+    fn new(door: Arc<Door>, peer: IpAddr) -> Self {
+        Self { door, peer, requests: Arc::default(), switched: Mutex::default() }
+    }
+
+    /// The request is under way before it is first asked how far it is.
+    fn answer(
+        visit: &Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + Send + use<> {
+        let under_way = visit.requests.begin();
+        let mut request = request.map(RequestBody::Received);
+        if visit.requests.is_ambiguous() {
+            request.extensions_mut().insert(Ambiguous);
+        }
+        let visit = Arc::clone(visit);
+        async move {
+            let multiplexed = request.version() == Version::HTTP_2;
+            let mut answer = visit.door.answer_to(visit.peer, request).await;
+            if let Some(tunnel) = answer.extensions_mut().remove().as_ref().and_then(Handover::take) {
+                let switched = (tunnel, visit.requests.begin());
+                *visit.switched.lock().unwrap_or_else(PoisonError::into_inner) = Some(switched);
+            }
+            let body_of = |body| match under_way.until_end_of(body) {
+                body if multiplexed && !body.is_end_stream() => {
+                    Either::Left(Watched::new(body, visit.door.limits.stall_time))
+                }
+                body => Either::Right(body),
+            };
+            Ok(answer.map(body_of))
+        }
     }
 }

@@ -122,13 +122,13 @@ pub(crate) fn unconfigured(limits: Limits) -> Arc<Door> {
 }
 
 fn full(body: impl Into<Bytes>) -> RequestBody {
-    Full::new(body.into()).map_err(Into::into).boxed()
+    RequestBody::made(Full::new(body.into()))
 }
 
 /// A body that nobody may ask for.
 fn untouchable() -> RequestBody {
     let never = futures_util::stream::once(async { panic!("the body was read") });
-    StreamBody::new(never.map(|frame: Frame<Bytes>| Ok::<_, io::Error>(frame))).map_err(Into::into).boxed()
+    RequestBody::made(StreamBody::new(never.map(|frame: Frame<Bytes>| Ok::<_, io::Error>(frame))))
 }
 
 fn request(method: Method, path: &str, body: RequestBody) -> Request<RequestBody> {

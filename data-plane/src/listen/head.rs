@@ -2,14 +2,9 @@
 //! section 6.1). hyper takes the coding and forgets the length; a gateway must refuse what somebody else may have read differently.
 //! It follows bodies only to find the heads that are pipelined behind them.
 
-/// The longest of the names that are looked for.
-const LONGEST_NAME: usize = "transfer-encoding".len();
-
 /// The HTTP/1 requests of a connection as their bytes come.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
-    /// The name that the current line begins with, as far as it may be one that is looked for.
-    name: Vec<u8>,
     place: Place,
     /// The length that the head tells.
     length: Option<u64>,
@@ -26,8 +21,8 @@ enum Place {
     Before,
     /// At the beginning of a line.
     LineStart,
-    /// In a header's name.
-    Name,
+    /// In a header's name that has been one of those so far.
+    Name { sought: Sought, matched: usize },
     /// In the value of a length.
     Length,
     /// In a part of a line that does not matter.
@@ -40,6 +35,32 @@ enum Place {
     Trailer { empty: bool },
 }
 
+/// A header that is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sought {
+    Length,
+    Coding,
+}
+
+impl Sought {
+    /// The one that a name beginning so may be.
+    fn beginning_with(byte: u8) -> Option<Self> {
+        match byte {
+            b'c' | b'C' => Some(Self::Length),
+            b't' | b'T' => Some(Self::Coding),
+            _ => None,
+        }
+    }
+
+    /// Its name, in lower case.
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Length => b"content-length",
+            Self::Coding => b"transfer-encoding",
+        }
+    }
+}
+
 impl Heads {
     /// Reads on. Returns the number of the first request, counted from 0, whose head turns out to be ambiguous.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Option<usize> {
@@ -48,6 +69,12 @@ impl Heads {
                 let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 bytes = bytes.get(taken..).unwrap_or_default();
                 self.place = behind(left - taken as u64, chunked);
+                continue;
+            }
+            if self.place == Place::Rest {
+                let Some(end) = memchr::memchr(b'\n', bytes) else { return None };
+                bytes = bytes.get(end + 1..).unwrap_or_default();
+                self.place = Place::LineStart;
                 continue;
             }
             bytes = rest;
@@ -65,14 +92,16 @@ impl Heads {
             (Place::Before, _) => Place::Rest,
             (Place::LineStart, b'\r') => Place::LineStart,
             (Place::LineStart, b'\n') => self.end_head(),
-            (Place::Name, b':') => self.named(),
+            (Place::LineStart, byte) => named(Sought::beginning_with(byte), 1),
+            (Place::Name { sought, matched }, b':') if matched == sought.name().len() => self.found(sought),
+            (Place::Name { sought, matched }, byte)
+                if sought.name().get(matched) == Some(&byte.to_ascii_lowercase()) =>
+            {
+                named(Some(sought), matched + 1)
+            }
             (Place::Length, b'0'..=b'9') => self.digit(byte),
             (Place::Length, b' ' | b'\t' | b'\r') => Place::Length,
-            (Place::Name | Place::Rest | Place::Length, b'\n') => self.next_line(),
-            (Place::LineStart | Place::Name, byte) if self.name.len() < LONGEST_NAME => {
-                self.name.push(byte.to_ascii_lowercase());
-                Place::Name
-            }
+            (Place::Name { .. } | Place::Rest | Place::Length, b'\n') => Place::LineStart,
             (Place::Size { size: 0, .. }, b'\n') => Place::Trailer { empty: true },
             // The line's end behind the chunk is counted as part of it.
             (Place::Size { size, .. }, b'\n') => Place::Body { left: size.saturating_add(2), chunked: true },
@@ -84,17 +113,21 @@ impl Heads {
             (Place::Trailer { empty: true }, b'\n') => Place::Before,
             (Place::Trailer { .. }, b'\n') => Place::Trailer { empty: true },
             (Place::Trailer { empty }, byte) => Place::Trailer { empty: empty && byte == b'\r' },
-            (Place::LineStart | Place::Name | Place::Rest | Place::Length | Place::Body { .. }, _) => Place::Rest,
+            (Place::Name { .. } | Place::Rest | Place::Length | Place::Body { .. }, _) => Place::Rest,
         };
     }
 
-    fn named(&mut self) -> Place {
-        self.has_coding |= self.name == b"transfer-encoding";
-        if self.name == b"content-length" {
-            self.length = Some(0);
-            return Place::Length;
+    fn found(&mut self, sought: Sought) -> Place {
+        match sought {
+            Sought::Length => {
+                self.length = Some(0);
+                Place::Length
+            }
+            Sought::Coding => {
+                self.has_coding = true;
+                Place::Rest
+            }
         }
-        Place::Rest
     }
 
     /// Where a length is said twice, hyper lets the request through only if it is the same.
@@ -104,17 +137,16 @@ impl Heads {
         Place::Length
     }
 
-    fn next_line(&mut self) -> Place {
-        self.name.clear();
-        Place::LineStart
-    }
-
     fn end_head(&mut self) -> Place {
-        self.name.clear();
         self.count += 1;
         let (length, chunked) = (self.length.take(), std::mem::take(&mut self.has_coding));
         if chunked { Place::Size { size: 0, extended: false } } else { behind(length.unwrap_or_default(), false) }
     }
+}
+
+/// In a name that begins like one that is looked for, or in one that does not matter.
+fn named(sought: Option<Sought>, matched: usize) -> Place {
+    sought.map_or(Place::Rest, |sought| Place::Name { sought, matched })
 }
 
 /// What follows with so many bytes to go.

@@ -20,10 +20,10 @@ use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep},
+    time::{Sleep, sleep},
 };
 
-use super::{head::Heads, refusal};
+use super::{clock::Clock, head::Heads, refusal};
 use crate::{errors::unread, options::Limits};
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
@@ -125,7 +125,7 @@ pub(super) struct Paced<IO> {
     requests: Arc<Requests>,
     limits: Limits,
     waiting: Waiting,
-    alarm: Pin<Box<Sleep>>,
+    clock: Clock,
     /// Bytes of a request's head have come.
     begun: bool,
     heads: Heads,
@@ -169,7 +169,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             requests,
             limits,
             waiting: Waiting::Head,
-            alarm: Box::pin(sleep(limits.header_time)),
+            clock: Clock::new(limits.header_time),
             begun: false,
             heads: Heads::default(),
             protocol: Protocol::Unknown(0),
@@ -182,23 +182,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
 
     fn wait(&mut self, waiting: Waiting) {
         self.waiting = waiting;
-        let clock = match waiting {
-            Waiting::Head => self.limits.header_time,
-            Waiting::Idle => self.limits.idle_time,
-            Waiting::Busy => return,
-        };
-        self.alarm.as_mut().reset(Instant::now() + clock);
+        match waiting {
+            Waiting::Head => self.clock.set(self.limits.header_time),
+            Waiting::Idle => self.clock.set(self.limits.idle_time),
+            Waiting::Busy => {}
+        }
     }
 
     /// Notices what the requests are doing.
-    fn observe_requests(&mut self, cx: &Context<'_>) {
-        self.requests.idle.register(cx.waker());
+    fn observe_requests(&mut self, cx: &mut Context<'_>) {
+        if self.protocol == Protocol::Http2 {
+            // They end elsewhere. Those of HTTP/1 end before the last of their answer is written here.
+            self.requests.idle.register(cx.waker());
+        }
         let busy = self.requests.count.load(Ordering::Acquire) > 0;
         if busy {
-            self.wait(Waiting::Busy);
+            self.waiting = Waiting::Busy;
         } else if self.waiting == Waiting::Busy {
             self.begun = false;
             self.wait(Waiting::Idle);
+            // It was set just now, and wakes whoever asks from here on.
+            let _ = self.clock.poll(cx);
         }
     }
 
@@ -281,10 +285,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) => self.ended = buffer.filled().is_empty(),
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return self.alarm.as_mut().poll(cx),
+                Poll::Pending => return self.clock.poll(cx),
             }
             // However fast it sends.
-            if self.alarm.is_elapsed() {
+            if self.clock.has_run_out() {
                 return Poll::Ready(());
             }
         }
@@ -304,7 +308,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<IO> {
             }
             Poll::Pending if this.waiting == Waiting::Busy => Poll::Pending,
             Poll::Pending => {
-                ready!(this.alarm.as_mut().poll(cx));
+                ready!(this.clock.poll(cx));
                 Poll::Ready(this.give_up(cx))
             }
         }
@@ -344,6 +348,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.observe_requests(cx);
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
         this.poll_patience(cx, flushed)
     }
@@ -357,7 +362,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
             let closed = Pin::new(&mut this.io).poll_shutdown(cx);
             ready!(this.poll_patience(cx, closed))?;
             this.lingering = true;
-            this.alarm.as_mut().reset(Instant::now() + LINGER);
+            this.clock.set(LINGER);
         }
         ready!(this.poll_linger(cx));
         Poll::Ready(Ok(()))

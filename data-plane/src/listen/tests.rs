@@ -275,7 +275,7 @@ async fn a_full_descriptor_table_is_asked_again_after_a_while_and_not_at_once() 
     });
     let started = Instant::now();
     let free = Arc::new(Semaphore::new(1));
-    let (carrier, workers) = (Carrier { tls: None, limits }, Workers::start(NonZeroUsize::new(1)).unwrap());
+    let (carrier, workers) = (Arc::new(Carrier::new(None, limits)), Workers::start(NonZeroUsize::new(1)).unwrap());
     let reception = Reception { carrier, door, roster: workers.roster(), free: Arc::clone(&free) };
     reception.accept(full, closing.clone()).await;
     assert_eq!((asked.load(Ordering::Relaxed), started.elapsed()), (10, 9 * ACCEPT_PAUSE));

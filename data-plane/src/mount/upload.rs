@@ -95,7 +95,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::inbound::Pace;
+    use crate::inbound::{Pace, RequestBody};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -106,7 +106,7 @@ mod tests {
             Ok::<_, io::Error>(Frame::data(Bytes::from_static(b"x")))
         });
         let pace = Pace { base: Duration::from_secs(3600), bytes_per_second: 1 };
-        Upload::new(Inbound::new(StreamBody::new(Box::pin(pieces)).map_err(Into::into).boxed(), 99, pace).unwrap())
+        Upload::new(Inbound::new(RequestBody::made(StreamBody::new(Box::pin(pieces))), 99, pace).unwrap())
     }
 
     #[tokio::test(start_paused = true)]

@@ -65,7 +65,7 @@ async fn a_body_over_the_limit_is_the_clients_fault_even_when_it_is_streamed() {
     let declared = with_cookie(Method::POST, "/there", full("12345"));
     assert_eq!(told(&door, declared).await.error(), (413, "request_too_large".to_owned()));
     let pieces = ["123", "45"].map(|piece| Ok::<_, io::Error>(Frame::data(Bytes::from_static(piece.as_bytes()))));
-    let streamed = StreamBody::new(futures_util::stream::iter(pieces)).map_err(Into::into).boxed();
+    let streamed = RequestBody::made(StreamBody::new(futures_util::stream::iter(pieces)));
     let streamed = with_cookie(Method::POST, "/there", streamed);
     assert_eq!(told(&door, streamed).await.error(), (413, "request_too_large".to_owned()));
 }

@@ -60,6 +60,21 @@ async fn no_clock_runs_while_a_request_is_under_way_and_then_the_idle_one_does()
     let (mut client, mut connection, requests) = connected();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     assert_eq!(connection.read(&mut [0; 64]).await.unwrap(), 18);
+    for _ in 0..2 {
+        let under_way = requests.begin();
+        assert!(tokio::time::timeout(600 * SECOND, connection.read_u8()).await.is_err(), "nothing runs out");
+        drop(under_way);
+        connection.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        connection.flush().await.unwrap();
+    }
+    assert_eq!(end_of(&mut connection).await, (Ok(()), 75));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clock_of_an_http_2_connection_begins_with_the_end_of_an_answer_that_is_written_elsewhere() {
+    let (mut client, mut connection, requests) = connected();
+    client.write_all(PREFACE).await.unwrap();
+    assert_eq!(connection.read(&mut [0; 64]).await.unwrap(), PREFACE.len());
     let under_way = requests.begin();
     let finishing = async {
         tokio::time::advance(600 * SECOND).await;
