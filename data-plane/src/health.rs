@@ -170,7 +170,7 @@ async fn is_reachable(provider: &Provider, upstreams: &Upstreams) -> bool {
     let mut sent = HeaderMap::new();
     let lease = upstreams.pool(&provider.id).and_then(|pool| pool.take(Instant::now(), &[]).ok());
     upstream::address(&mut sent, provider, lease.as_ref().map(Lease::key));
-    let mut request = Request::new(reqwest::Body::default());
+    let mut request = Request::new(upstream::Body::default());
     *request.uri_mut() = provider.probe_url.clone();
     *request.headers_mut() = sent;
     client.send(request).await.is_ok_and(|answer| answers(answer.status()))

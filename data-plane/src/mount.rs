@@ -16,7 +16,7 @@ use crate::{
     record::Operation,
     reply::{Content, Reply},
     tunnel,
-    upstream::{Transport, Upstreams},
+    upstream::{Body, Transport, Upstreams},
 };
 
 mod answer;
@@ -63,7 +63,7 @@ pub(crate) async fn pass(asked: Asked, at: (&str, &str), exchange: &mut Exchange
     let (mut head, body, snapshot) = asked.body()?;
     let handshake = tunnel::asked_for(&mut head);
     let (upload, clock) = Upload::new(body);
-    let mut request = request(head, rest, &route)?.map(|()| reqwest::Body::wrap(upload));
+    let mut request = request(head, rest, &route)?.map(|()| Body::boxed(upload));
     if handshake.is_some() {
         tunnel::switch(request.headers_mut());
     }
@@ -78,8 +78,8 @@ pub(crate) async fn pass(asked: Asked, at: (&str, &str), exchange: &mut Exchange
 async fn send(
     upstreams: &Upstreams,
     route: &Route,
-    request: Request<reqwest::Body>,
-) -> Result<Response<reqwest::Body>, Refused> {
+    request: Request<Body>,
+) -> Result<Response<Body>, Refused> {
     let sent = match &route.to {
         RouteTarget::Fixed(_) => {
             let client = upstreams.client(&route.profile).ok_or(Error::Unusable)?;
@@ -91,7 +91,7 @@ async fn send(
         }
         RouteTarget::Universal { .. } => {
             let client = upstreams.guarded(&route.id).ok_or(Error::Unusable)?;
-            client.send(request).await.map_err(Transport::from)
+            client.send(request).await
         }
     };
     sent.map_err(blame)
@@ -140,7 +140,7 @@ fn blame(transport: Transport) -> Refused {
     Error::Unreachable(transport).into()
 }
 
-fn answer(mut answer: Response<reqwest::Body>, handshake: Option<OnUpgrade>) -> Result<Reply, Error> {
+fn answer(mut answer: Response<Body>, handshake: Option<OnUpgrade>) -> Result<Reply, Error> {
     let ends = if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         Some(handshake.zip(answer.extensions_mut().remove()).ok_or(Error::Upgrade)?)
     } else {

@@ -7,25 +7,27 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A clock that runs while something is waited for.
 #[derive(Debug)]
 pub(crate) struct Silence {
     patience: Duration,
-    waiting: bool,
-    alarm: Pin<Box<Sleep>>,
+    /// Since when somebody has been waited for; `None` = nobody is.
+    since: Option<Instant>,
+    /// Set in the first wait, and not anew in each: one that rings too early is set again then.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Silence {
     /// One that rings after that long.
-    pub(crate) fn new(patience: Duration) -> Self {
-        Self { patience, waiting: false, alarm: Box::pin(sleep(patience)) }
+    pub(crate) const fn new(patience: Duration) -> Self {
+        Self { patience, since: None, alarm: None }
     }
 
     /// Something was heard: the next wait begins anew.
     pub(crate) const fn heard(&mut self) {
-        self.waiting = false;
+        self.since = None;
     }
 
     /// From the next wait on it rings after that long.
@@ -33,12 +35,20 @@ impl Silence {
         self.patience = patience;
     }
 
-    /// Ready once the wait has lasted too long. The first call of a wait sets the alarm.
+    /// Ready once the wait has lasted too long. The first call of a wait begins it.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !std::mem::replace(&mut self.waiting, true) {
-            self.alarm.as_mut().reset(Instant::now() + self.patience);
+        let due = *self.since.get_or_insert_with(Instant::now) + self.patience;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if alarm.deadline() > due {
+            alarm.as_mut().reset(due);
         }
-        self.alarm.as_mut().poll(cx)
+        while alarm.as_mut().poll(cx).is_ready() {
+            if alarm.deadline() == due {
+                return Poll::Ready(());
+            }
+            alarm.as_mut().reset(due);
+        }
+        Poll::Pending
     }
 }
 

@@ -6,7 +6,7 @@
 use std::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
-use memchr::memchr2;
+use memchr::{memchr, memchr2, memchr2_iter};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -144,12 +144,12 @@ impl Event {
 
     /// Whether the event is of this type.
     pub(crate) fn is_named(&self, name: &str) -> bool {
-        lines(&self.bytes).filter_map(|line| field(line, b"event")).next_back() == Some(name.as_bytes())
+        lines(&self.bytes).filter_map(|line| field(line, b"event")).last() == Some(name.as_bytes())
     }
 
     /// What goes out.
-    pub(crate) fn bytes(&self) -> Bytes {
-        self.bytes.clone()
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.bytes
     }
 
     /// How many bytes go out.
@@ -175,8 +175,11 @@ impl Event {
 }
 
 /// Lines with something in them, whatever their endings.
-fn lines(bytes: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    bytes.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty())
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    let ends = memchr2_iter(b'\n', b'\r', bytes).chain([bytes.len()]);
+    let lines = ends.map(move |end| bytes.get(mem::replace(&mut start, end + 1)..end).unwrap_or_default());
+    lines.filter(|line| !line.is_empty())
 }
 
 /// The value of a line if it is this field.
@@ -200,7 +203,7 @@ fn unspaced(line: &[u8]) -> Option<&[u8]> {
 
 fn is_exact(raw: &[u8]) -> bool {
     let inexact = |line| is_stripped(line) || unspaced(line).is_some();
-    raw.ends_with(b"\n\n") && !raw.contains(&b'\r') && !lines(raw).any(inexact)
+    raw.ends_with(b"\n\n") && memchr(b'\r', raw).is_none() && !lines(raw).any(inexact)
 }
 
 fn reframed(raw: &[u8]) -> Option<Bytes> {

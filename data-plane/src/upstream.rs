@@ -19,6 +19,7 @@ use crate::{
 
 mod anthropic;
 mod azure;
+mod body;
 mod call;
 mod client;
 pub(crate) mod conversation;
@@ -28,13 +29,17 @@ mod head;
 mod key;
 mod openai;
 mod payload;
+mod pool;
+mod proxied;
 pub(crate) mod refusal;
 mod room;
 mod secret;
+mod transport;
 mod upload;
 
+pub(crate) use body::Body;
 pub(crate) use call::{Call, OwnKeys};
-pub(crate) use client::{Client, Transport};
+pub(crate) use client::Client;
 pub(crate) use guarded::Guarded;
 pub(crate) use head::address;
 pub(crate) use key::Key;
@@ -42,6 +47,7 @@ pub(crate) use openai::{Event, Kind, clean_answer, request, request_id};
 pub(crate) use payload::Payload;
 pub(crate) use refusal::Refusal;
 pub(crate) use room::{Place, Room};
+pub(crate) use transport::Transport;
 pub(crate) use upload::Upload;
 
 /// Everything that the requests of one revision go out through.

@@ -14,6 +14,7 @@ use crate::{
     usage::Usage,
 };
 
+mod burst;
 mod events;
 mod plain;
 

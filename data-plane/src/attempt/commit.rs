@@ -6,7 +6,6 @@ use std::{collections::VecDeque, future::poll_fn};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, response::Parts};
 use http_body_util::BodyExt as _;
-use reqwest::Body;
 use serde::{Deserialize, de::IgnoredAny};
 use signalbox_routing::{AnswerModel, Dialect, Endpoint};
 use tokio::time::{Instant, timeout_at};
@@ -24,7 +23,7 @@ use crate::{
     redact::Mask,
     splice::{self, Changes, Rewriter},
     sse,
-    upstream::{self, Event, Kind, Refusal, refusal},
+    upstream::{self, Body, Event, Kind, Refusal, refusal},
 };
 
 /// Most events that are held back before the first meaningful one.
@@ -219,7 +218,7 @@ pub(super) async fn begin(mut body: Body, limit: usize) -> Result<(Bytes, Option
     while beginning.len() < limit {
         match body.frame().await {
             Some(Ok(frame)) => beginning.extend(frame.into_data()),
-            Some(Err(error)) => return Err(Cause::BrokenOff(Some(error.into())).then(Next::OtherTargetOrAgain)),
+            Some(Err(error)) => return Err(Cause::BrokenOff(Some(error)).then(Next::OtherTargetOrAgain)),
             None => return Ok((beginning.freeze(), None)),
         }
     }

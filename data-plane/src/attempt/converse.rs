@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use http::{Request, Response};
-use reqwest::Body;
 use signalbox_routing::{Conversation, Create};
 
 use super::{
@@ -13,7 +12,7 @@ use super::{
     once::Once,
 };
 use crate::upstream::{
-    Key,
+    Body, Key,
     conversation::{self, Cut, MAX_HELD_BYTES, Turn, Untold},
 };
 

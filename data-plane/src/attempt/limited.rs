@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use http::Response;
-use reqwest::Body;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
@@ -12,7 +11,7 @@ use super::{
     failed::{Cause, Loss},
     once::Once,
 };
-use crate::{credentials::retry_after, headers};
+use crate::{credentials::retry_after, headers, upstream::Body};
 
 /// Most bytes of a 429 that are read.
 const MAX_BYTES: usize = 16 * 1024;

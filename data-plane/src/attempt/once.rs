@@ -4,8 +4,6 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body as _;
-use http_body_util::Limited;
-use reqwest::Body;
 use signalbox_routing::{AnswerModel, CredentialSource, Target, Timeouts};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -16,7 +14,7 @@ use super::{
 };
 use crate::{
     credentials::{Lease, retry_after},
-    upstream::{self, Client, Place, Upload},
+    upstream::{self, Body, Client, Place, Upload},
 };
 
 /// Everything that one attempt needs.
@@ -72,8 +70,7 @@ impl Once<'_> {
         if response.body().size_hint().lower() > limit {
             return Err(Cause::OverLimit { limit }.then(Next::Nothing));
         }
-        let most = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(response.map(|body| Body::wrap(Limited::new(body, most))))
+        Ok(response.map(|body| body.limited(limit)))
     }
 
     /// What broke off because it came to the limit was not the upstream's fault, and would come to it again.
@@ -89,6 +86,7 @@ impl Once<'_> {
     /// Sends the request; where that takes two calls, both are under one clock.
     async fn send(&self) -> Result<Response<Body>, Loss> {
         tokio::select! {
+            biased;
             answered = self.ask() => answered,
             clock = self.too_late() => Err(clock.into()),
         }

@@ -7,7 +7,6 @@ use std::{
 
 use bytes::Bytes;
 use http_body::Body as _;
-use reqwest::Body;
 use serde::de::IgnoredAny;
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     sse::{self, Framer, MAX_EVENT_BYTES, TooLong},
-    upstream::Transport,
+    upstream::{Body, Transport},
 };
 
 /// An upstream's body, cut into events.
@@ -58,7 +57,7 @@ impl Source {
                 }
                 Some(Err(error)) => {
                     self.body = None;
-                    return Poll::Ready(Err(Interrupted::Transport(error.into())));
+                    return Poll::Ready(Err(Interrupted::Transport(error)));
                 }
                 None => {
                     self.body = None;

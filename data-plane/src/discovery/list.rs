@@ -127,7 +127,7 @@ impl Way {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         upstream::address(&mut headers, provider, lease.map(Lease::key));
-        let mut request = Request::new(reqwest::Body::default());
+        let mut request = Request::new(upstream::Body::default());
         *request.uri_mut() = url;
         *request.headers_mut() = headers;
         let answer = self.client.send(request).await?;
@@ -136,7 +136,7 @@ impl Way {
         }
         let (mut body, mut read) = (answer.into_body(), BytesMut::new());
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(Transport::from)?.into_data() else { continue };
+            let Ok(data) = frame?.into_data() else { continue };
             if data.len() > limit - read.len() {
                 return Err(Unlisted::TooLarge);
             }

@@ -8,9 +8,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 
-use crate::{silence::Silence, upstream::Transport};
+use crate::{
+    silence::Silence,
+    upstream::{Body, Transport},
+};
 
 /// How long a route's target may keep a client waiting in the middle of its answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
@@ -18,7 +21,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 /// The body of an answer. Dropping it cancels the target.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    body: reqwest::Body,
+    body: Body,
     silence: Silence,
 }
 
@@ -33,13 +36,13 @@ pub(crate) enum Broken {
     Silent,
 }
 
-impl From<reqwest::Body> for Answer {
-    fn from(body: reqwest::Body) -> Self {
+impl From<Body> for Answer {
+    fn from(body: Body) -> Self {
         Self { body, silence: Silence::new(PATIENCE) }
     }
 }
 
-impl Body for Answer {
+impl http_body::Body for Answer {
     type Data = Bytes;
     type Error = Broken;
 
@@ -49,7 +52,7 @@ impl Body for Answer {
             return Poll::Ready(Some(Err(Broken::Silent)));
         };
         self.silence.heard();
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| Broken::Transport(error.into()))))
+        Poll::Ready(frame.map(|frame| frame.map_err(Broken::Transport)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -75,7 +78,7 @@ mod tests {
     async fn silence_counts_only_while_it_is_waited_in() {
         let piece = |text| Ok::<_, Infallible>(Frame::data(Bytes::from_static(text)));
         let said = stream::iter([b"a", b"b"].map(|text| piece(text))).chain(stream::pending());
-        let mut answer = Answer::from(reqwest::Body::wrap(StreamBody::new(said)));
+        let mut answer = Answer::from(Body::boxed(StreamBody::new(said)));
         assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
         advance(2 * PATIENCE).await;
         assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "b");

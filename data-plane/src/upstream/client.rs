@@ -1,34 +1,44 @@
 //! One pooled HTTP client a profile. It does what it is told and nothing more: no environment proxies, no redirects, no retries, no
 //! decompression, no referer. (A request that a stale connection did not take goes out on a fresh one; it was never sent.)
 
-use std::{
-    error::Error as _,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use http::{Request, Response};
-use http_body_util::LengthLimitError;
-use hyper_util::client::legacy;
-use reqwest::{Body, Certificate, ClientBuilder, Proxy, redirect, retry};
-use signalbox_routing::{HttpVersion, Profile};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::ClientConfig;
+use signalbox_routing::{HttpVersion, Profile, Proxy};
+
+use super::{
+    Body, Transport,
+    pool::{Pool, pool, tcp, tls},
+    proxied,
+};
 
 /// A pooled HTTP client. Cheap to clone; the clones share their connections.
 #[derive(Debug, Clone)]
-pub(crate) struct Client {
-    pooled: reqwest::Client,
+pub(crate) struct Client(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     profile: Arc<Profile>,
+    way: Way,
+    pooled: OnceLock<Connections>,
     /// The same over HTTP/1.1 only, once somebody has asked for a switch of protocols: HTTP/2 has none.
-    switching: Arc<OnceLock<reqwest::Client>>,
+    switching: OnceLock<Connections>,
 }
 
-/// A failure below HTTP: to connect, to send, or to read an answer. Its text never holds the URL.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub enum Transport {
-    /// Of a client to configured addresses.
-    Pooled(reqwest::Error),
-    /// Of a client to addresses that callers choose.
-    Guarded(#[from] legacy::Error),
+/// How connections are made.
+#[derive(Debug)]
+enum Way {
+    Direct(ClientConfig),
+    Through(Proxy),
+}
+
+/// Connections that are kept for the next request.
+#[derive(Debug)]
+enum Connections {
+    Direct(Pool<HttpConnector>),
+    Proxied(reqwest::Client),
 }
 
 impl Client {
@@ -37,8 +47,15 @@ impl Client {
     /// # Errors
     /// [`Transport`] where a proxy's URL is none, or TLS cannot be had on this machine.
     pub(super) fn new(profile: &Arc<Profile>) -> Result<Self, Transport> {
-        let pooled = build(profile, profile.http_version)?;
-        Ok(Self { pooled, profile: Arc::clone(profile), switching: Arc::default() })
+        let way = match &profile.proxy {
+            Some(proxy) => Way::Through(proxy.clone()),
+            None => Way::Direct(tls()?),
+        };
+        let shared =
+            Shared { profile: Arc::clone(profile), way, pooled: OnceLock::new(), switching: OnceLock::new() };
+        // Made at once, so that what cannot be made is known at once.
+        shared.connections(&shared.pooled, profile.http_version)?;
+        Ok(Self(Arc::new(shared)))
     }
 
     /// Sends one request. Dropping the future, or the body of the answer, cancels it.
@@ -46,7 +63,7 @@ impl Client {
     /// # Errors
     /// [`Transport`] where no answer header arrived.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Transport> {
-        Ok(self.pooled.execute(request.try_into()?).await?.into())
+        self.0.connections(&self.0.pooled, self.0.profile.http_version)?.send(request).await
     }
 
     /// Sends a request that asks for a switch of protocols; where the answer agrees, the connection is in its extensions.
@@ -54,81 +71,35 @@ impl Client {
     /// # Errors
     /// As [`Self::send`].
     pub(crate) async fn send_handshake(&self, request: Request<Body>) -> Result<Response<Body>, Transport> {
-        let client = match self.switching.get() {
-            Some(client) => client,
-            None => {
-                let client = build(&self.profile, HttpVersion::Http1)?;
-                self.switching.get_or_init(|| client)
-            }
+        self.0.connections(&self.0.switching, HttpVersion::Http1)?.send(request).await
+    }
+}
+
+impl Shared {
+    fn connections<'c>(
+        &self,
+        place: &'c OnceLock<Connections>,
+        version: HttpVersion,
+    ) -> Result<&'c Connections, Transport> {
+        if let Some(connections) = place.get() {
+            return Ok(connections);
+        }
+        let connections = match &self.way {
+            Way::Direct(tls) => Connections::Direct(pool(&self.profile, version, tls.clone(), tcp())),
+            Way::Through(proxy) => Connections::Proxied(proxied::client(&self.profile, version, proxy)?),
         };
-        Ok(client.execute(request.try_into()?).await?.into())
+        Ok(place.get_or_init(|| connections))
     }
 }
 
-/// A client for a profile, but for the version of HTTP.
-fn build(profile: &Profile, http_version: HttpVersion) -> Result<reqwest::Client, Transport> {
-    let Profile { proxy, connect_timeout, max_idle, idle_timeout, .. } = profile;
-    let builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-        .tcp_nodelay(true)
-        .connect_timeout(*connect_timeout)
-        .pool_max_idle_per_host(*max_idle)
-        .pool_idle_timeout(*idle_timeout)
-        // Beside the machine's own store, which a container may not have.
-        .tls_certs_merge(
-            webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok()),
-        );
-    let builder = match http_version {
-        HttpVersion::Negotiated => builder,
-        HttpVersion::Http1 => builder.http1_only(),
-        HttpVersion::Http2 => builder.http2_prior_knowledge(),
-    };
-    let builder = match proxy {
-        Some(proxy) => through(builder, proxy)?,
-        None => builder,
-    };
-    Ok(builder.build()?)
-}
-
-fn through(builder: ClientBuilder, proxy: &signalbox_routing::Proxy) -> reqwest::Result<ClientBuilder> {
-    let way = Proxy::all(&*proxy.url)?;
-    let password = proxy.expose_password();
-    let anonymous = proxy.username.is_empty() && password.is_empty();
-    Ok(builder.proxy(if anonymous { way } else { way.basic_auth(&proxy.username, password) }))
-}
-
-impl Transport {
-    /// Whether no connection was made.
-    pub(crate) fn is_connect(&self) -> bool {
+impl Connections {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Transport> {
         match self {
-            Self::Pooled(error) => error.is_connect(),
-            Self::Guarded(error) => error.is_connect(),
-        }
-    }
-
-    /// Whether more came than may come.
-    pub(crate) fn is_over_limit(&self) -> bool {
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            if error.is::<LengthLimitError>() {
-                return true;
+            Self::Direct(pool) => Ok(pool.request(request).await?.map(Body::Incoming)),
+            Self::Proxied(client) => {
+                let request = request.map(reqwest::Body::wrap).try_into()?;
+                Ok(Response::<reqwest::Body>::from(client.execute(request).await?).map(Body::Proxied))
             }
-            cause = error.source();
         }
-        false
-    }
-
-    /// Whether no connection was made in time.
-    pub(crate) fn is_connect_timeout(&self) -> bool {
-        matches!(self, Self::Pooled(error) if error.is_connect() && error.is_timeout())
-    }
-}
-
-impl From<reqwest::Error> for Transport {
-    fn from(error: reqwest::Error) -> Self {
-        Self::Pooled(error.without_url())
     }
 }

@@ -8,11 +8,10 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
     header::{CONTENT_TYPE, InvalidHeaderValue},
 };
-use reqwest::Body;
 use serde_json::Value;
 use signalbox_routing::{Conversation, Create, Target};
 
-use super::{Call, Key, head};
+use super::{Body, Call, Key, head};
 
 mod message;
 mod pieces;
@@ -122,7 +121,7 @@ pub(crate) fn stream(
     let (mut head, body) = answer.into_parts();
     let pieces = Pieces::new(&head.headers, body, Arc::clone(conversation))?;
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    Some(Response::from_parts(head, Body::wrap(retold::Events::new(pieces, Title::new(Arc::clone(model))))))
+    Some(Response::from_parts(head, Body::boxed(retold::Events::new(pieces, Title::new(Arc::clone(model))))))
 }
 
 /// A success, retold as one completion.
@@ -138,7 +137,7 @@ pub(crate) async fn whole(
     let pieces = Pieces::new(&head.headers, body, Arc::clone(conversation)).ok_or(Untold::Nothing)?;
     let completion = retold::completion(pieces, &Title::new(Arc::clone(model))).await?;
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(Response::from_parts(head, completion.into()))
+    Ok(Response::from_parts(head, Body::Held(completion)))
 }
 
 /// A refusal of the request, in OpenAI's form.

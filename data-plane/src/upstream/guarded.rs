@@ -3,41 +3,37 @@
 //! `Host` see the name.
 
 use std::{
-    error::Error as StdError,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Request, Response, Uri, header::UPGRADE};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
-    client::legacy::{
-        self,
-        connect::{
-            HttpConnector,
-            dns::{GaiResolver, Name},
-            proxy::{SocksV5, Tunnel},
-        },
+    client::legacy::connect::{
+        HttpConnector,
+        dns::{GaiResolver, Name},
+        proxy::{SocksV5, Tunnel},
     },
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::TokioIo,
 };
 use ipnet::IpNet;
-use reqwest::Body;
-use rustls::{ClientConfig, crypto::aws_lc_rs};
-use rustls_platform_verifier::Verifier;
+use rustls::ClientConfig;
 use signalbox_routing::{HttpVersion, Profile, Proxy};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::{
+    Body, Transport,
+    pool::{BoxError, Pool, pool, tcp, tls},
+};
 use crate::destination::{self, may_call};
 
-type BoxError = Box<dyn StdError + Send + Sync>;
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-type Pooled = legacy::Client<HttpsConnector<Dialler<GaiResolver>>, Body>;
+type Pooled = Pool<Dialler<GaiResolver>>;
 type Connecting = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
 
 /// A pooled HTTP client that calls only what it may. Cheap to clone; the clones share their connections.
@@ -73,23 +69,8 @@ impl Guarded {
             resolver: GaiResolver::new(),
             allowed: allowed.into(),
             way: Way::new(profile.proxy.as_ref(), &tls)?,
-            patience: profile.connect_timeout,
         };
-        let client = |version| {
-            let mut client = legacy::Client::builder(TokioExecutor::new());
-            client
-                .pool_timer(TokioTimer::new())
-                .pool_max_idle_per_host(profile.max_idle)
-                .pool_idle_timeout(profile.idle_timeout)
-                .http2_only(version == HttpVersion::Http2);
-            let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
-            client.build(match version {
-                HttpVersion::Http1 => https.enable_http1().wrap_connector(dialler.clone()),
-                HttpVersion::Negotiated | HttpVersion::Http2 => {
-                    https.enable_all_versions().wrap_connector(dialler.clone())
-                }
-            })
-        };
+        let client = |version| pool(profile, version, tls.clone(), dialler.clone());
         Ok(Self { pooled: client(profile.http_version), switching: client(HttpVersion::Http1) })
     }
 
@@ -97,19 +78,10 @@ impl Guarded {
     ///
     /// # Errors
     /// Where no answer header arrived; a [`destination::Error`] is among the causes where the address may not be called.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, legacy::Error> {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Transport> {
         let client = if request.headers().contains_key(UPGRADE) { &self.switching } else { &self.pooled };
-        Ok(client.request(request).await?.map(Body::wrap))
+        Ok(client.request(request).await?.map(Body::Incoming))
     }
-}
-
-fn tls() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    // Beside the machine's own store, which a container may not have.
-    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned();
-    let verifier = Verifier::new_with_extra_roots(roots, Arc::clone(&provider))?;
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
 /// Resolves, checks and dials.
@@ -118,7 +90,6 @@ struct Dialler<R> {
     resolver: R,
     allowed: Arc<[IpNet]>,
     way: Way,
-    patience: Duration,
 }
 
 /// How a connection to a checked address is made.
@@ -131,9 +102,7 @@ enum Way {
 
 impl Way {
     fn new(proxy: Option<&Proxy>, tls: &ClientConfig) -> Result<Self, Unmakeable> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
+        let tcp = tcp();
         let Some(proxy) = proxy else { return Ok(Self::Direct(tcp)) };
         let (url, password): (Uri, _) = (proxy.url.parse()?, proxy.expose_password());
         let anonymous = proxy.username.is_empty() && password.is_empty();
@@ -214,7 +183,7 @@ where
 
     fn call(&mut self, to: Uri) -> Connecting {
         let dialler = self.clone();
-        Box::pin(async move { timeout(dialler.patience, dialler.dial(to)).await? })
+        Box::pin(dialler.dial(to))
     }
 }
 

@@ -5,11 +5,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Uri, header::SERVER};
-use reqwest::Body;
 use signalbox_routing::{Dialect, Endpoint, Target};
 use url::form_urlencoded;
 
-use super::{Call, Key, anthropic, azure, head};
+use super::{Body, Call, Key, anthropic, azure, head};
 use crate::{
     headers::{self, X_REQUEST_ID},
     openai::envelope::UsageWish,

@@ -1,18 +1,11 @@
 //! A request's body on its way to a target: what the client sent, with the target's model in it. It knows where the model is, not
 //! what else is said.
 
-use std::{
-    convert::Infallible,
-    ops::Range,
-    pin::Pin,
-    task::{Context, Poll},
-    vec,
-};
+use std::{ops::Range, vec};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
 
-use super::Upload;
+use super::{Body, Upload};
 use crate::splice::{self, Edit};
 
 /// A request's body.
@@ -75,35 +68,35 @@ impl Payload {
 
     /// It for a target that calls the model so, with one more edit. Only these are written anew; the rest is shared with every other
     /// attempt.
-    pub(super) fn written(&self, model: &str, edit: Option<Edit>) -> reqwest::Body {
+    pub(super) fn written(&self, model: &str, edit: Option<Edit>) -> Body {
         match self {
             Self::Json { text, model_span } => {
                 let named = Edit { span: model_span.clone(), value: splice::json_string(model) };
                 let named = Some(named).filter(|named| text.get(named.span.clone()) != Some(&*named.value));
                 let edits: Vec<Edit> = named.into_iter().chain(edit).collect();
                 if edits.is_empty() {
-                    return text.clone().into();
+                    return Body::Held(text.clone());
                 }
-                reqwest::Body::wrap(Parts::new(splice::pieces(text, edits)))
+                Body::Parts(Parts::new(splice::pieces(text, edits)))
             }
             Self::Form { beginning, model_span, rest } => {
                 let named = Edit { span: model_span.clone(), value: Bytes::copy_from_slice(model.as_bytes()) };
                 let beginning = Parts::new(splice::pieces(beginning, vec![named]));
                 match rest {
-                    Some(rest) => reqwest::Body::wrap(rest.after(beginning)),
-                    None => reqwest::Body::wrap(beginning),
+                    Some(rest) => Body::Upload(Box::new(rest.after(beginning))),
+                    None => Body::Parts(beginning),
                 }
             }
-            Self::Handshake { .. } => reqwest::Body::default(),
-            Self::Held(body) => body.clone().into(),
-            Self::Upload(upload) => reqwest::Body::wrap(upload.after(Parts::new(Vec::new()))),
+            Self::Handshake { .. } => Body::default(),
+            Self::Held(body) => Body::Held(body.clone()),
+            Self::Upload(upload) => Body::Upload(Box::new(upload.after(Parts::new(Vec::new())))),
         }
     }
 }
 
-/// A body of known length in parts.
+/// A text in parts.
 #[derive(Debug)]
-struct Parts {
+pub(crate) struct Parts {
     rest: vec::IntoIter<Bytes>,
     left: u64,
 }
@@ -113,23 +106,19 @@ impl Parts {
         let left = parts.iter().map(|part| part.len() as u64).sum();
         Self { rest: parts.into_iter(), left }
     }
+
+    /// How many bytes are left.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
 }
 
-impl Body for Parts {
-    type Data = Bytes;
-    type Error = Infallible;
+impl Iterator for Parts {
+    type Item = Bytes;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let part = self.rest.find(|part| !part.is_empty());
-        self.left -= part.as_ref().map_or(0, |part| part.len() as u64);
-        Poll::Ready(part.map(|part| Ok(Frame::data(part))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+    fn next(&mut self) -> Option<Bytes> {
+        let part = self.rest.find(|part| !part.is_empty())?;
+        self.left -= part.len() as u64;
+        Some(part)
     }
 }

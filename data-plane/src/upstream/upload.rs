@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
+use super::payload::Parts;
 use crate::form::{self, Passing};
 
 /// The rest of a body.
@@ -48,7 +49,7 @@ impl Upload {
     }
 
     /// It as the end of one attempt's body, after its beginning.
-    pub(super) fn after<B>(&self, beginning: B) -> Outgoing<B> {
+    pub(super) fn after(&self, beginning: Parts) -> Outgoing {
         Outgoing { beginning, upload: self.clone(), rest: None }
     }
 
@@ -80,14 +81,14 @@ impl Upload {
 
 /// One attempt's body: a beginning, and the upload.
 #[derive(Debug)]
-pub(super) struct Outgoing<B> {
-    beginning: B,
+pub(crate) struct Outgoing {
+    beginning: Parts,
     upload: Upload,
     /// There once something was asked for.
     rest: Option<Passing>,
 }
 
-impl<B> Drop for Outgoing<B> {
+impl Drop for Outgoing {
     fn drop(&mut self) {
         if self.rest.is_some() {
             self.upload.0.over.cancel();
@@ -95,7 +96,7 @@ impl<B> Drop for Outgoing<B> {
     }
 }
 
-impl<B: Body<Data = Bytes, Error = std::convert::Infallible> + Unpin> Body for Outgoing<B> {
+impl Body for Outgoing {
     type Data = Bytes;
     type Error = Aborted;
 
@@ -105,8 +106,8 @@ impl<B: Body<Data = Bytes, Error = std::convert::Infallible> + Unpin> Body for O
             *rest = upload.take();
         }
         let Some(rest) = rest else { return Poll::Ready(Some(Err(Aborted::Spent))) };
-        if let Some(Ok(frame)) = ready!(Pin::new(beginning).poll_frame(cx)) {
-            return Poll::Ready(Some(Ok(frame)));
+        if let Some(part) = beginning.next() {
+            return Poll::Ready(Some(Ok(Frame::data(part))));
         }
         let frame = ready!(Pin::new(rest).poll_frame(cx));
         if frame.is_none() {
@@ -116,14 +117,11 @@ impl<B: Body<Data = Bytes, Error = std::convert::Infallible> + Unpin> Body for O
     }
 
     fn is_end_stream(&self) -> bool {
-        self.beginning.is_end_stream() && self.rest.as_ref().is_some_and(Body::is_end_stream)
+        self.beginning.left() == 0 && self.rest.as_ref().is_some_and(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let rest = self.rest.as_ref().map_or_else(|| self.upload.0.size, Body::size_hint);
-        match (self.beginning.size_hint().exact(), rest.exact()) {
-            (Some(beginning), Some(rest)) => SizeHint::with_exact(beginning + rest),
-            _ => SizeHint::default(),
-        }
+        rest.exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(self.beginning.left() + rest))
     }
 }

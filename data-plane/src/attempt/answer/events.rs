@@ -3,16 +3,15 @@
 
 use std::{
     collections::VecDeque,
-    mem,
     ops::Range,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use signalbox_routing::Endpoint;
 
-use super::{super::source::Source, Broken};
+use super::{super::source::Source, Broken, burst::Burst};
 use crate::{
     errors::{self, Shape},
     silence::Silence,
@@ -45,6 +44,7 @@ pub(in crate::attempt) struct Events {
     quiet: Option<Silence>,
     progress: Progress,
     usage: Option<Usage>,
+    burst: Burst,
     over: bool,
     broken: Option<Broken>,
 }
@@ -97,7 +97,7 @@ impl Events {
             | Endpoint::Realtime => Progress::Finished,
         };
         let (silence, quiet) = (Silence::new(terms.idle), terms.keepalive.map(Silence::new));
-        Self { source, held, terms, silence, quiet, progress, usage: None, over: false, broken: None }
+        Self { source, held, terms, silence, quiet, progress, usage: None, burst: Burst::default(), over: false, broken: None }
     }
 
     pub(super) fn broken(&self) -> Option<&Broken> {
@@ -111,21 +111,24 @@ impl Events {
 
     /// Every event that is ready, as they go out together: none waits for the next, and a burst leaves in one write.
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let mut burst = Bytes::new();
-        while !self.over && burst.len() < MAX_BURST_BYTES {
+        while !self.over && self.burst.len() < MAX_BURST_BYTES {
             let data = match self.poll_event(cx) {
-                Poll::Ready(Ok(Some(event))) => self.pass(&event),
+                Poll::Ready(Ok(Some(event))) => self.pass(event),
                 Poll::Ready(Ok(None)) => self.end(None),
                 Poll::Ready(Err(broken)) => self.end(Some(broken)),
-                Poll::Pending if !burst.is_empty() => break,
+                Poll::Pending if self.burst.may_go_on() => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Pending if self.burst.len() > 0 => break,
                 Poll::Pending => ready!(self.poll_clocks(cx)),
             };
-            data.into_iter().for_each(|data| append(&mut burst, data));
+            data.into_iter().for_each(|data| self.burst.push(data));
         }
         if let Some(quiet) = &mut self.quiet {
             quiet.heard();
         }
-        Poll::Ready(Some(burst).filter(|burst| !burst.is_empty()))
+        Poll::Ready(self.burst.take())
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<sse::Event>, Broken>> {
@@ -148,11 +151,11 @@ impl Events {
         }
     }
 
-    fn pass(&mut self, event: &sse::Event) -> Option<Bytes> {
+    fn pass(&mut self, event: sse::Event) -> Option<Bytes> {
         if self.progress == Progress::Ended {
             return None;
         }
-        let read = Event::read(self.terms.endpoint, event);
+        let read = Event::read(self.terms.endpoint, &event);
         match read.kind {
             Kind::Silent | Kind::Meaningful => {}
             Kind::Finish => self.progress = Progress::Finished,
@@ -170,7 +173,10 @@ impl Events {
             return None;
         }
         let changed = event.data().and_then(|data| self.changed(data, read));
-        Some(changed.map_or_else(|| event.bytes(), |data| event.with_data(&data)))
+        Some(match changed {
+            Some(data) => event.with_data(&data),
+            None => event.into_bytes(),
+        })
     }
 
     /// The data as it is to be said; `None` = as it is.
@@ -196,16 +202,5 @@ impl Events {
         let broken = self.broken.as_ref().filter(|broken| !matches!(broken, Broken::Reported))?;
         let shape = if self.terms.endpoint.is_anthropic() { Shape::Anthropic(None) } else { Shape::OpenAi };
         Some(errors::stream_event(shape, broken))
-    }
-}
-
-/// Adds to what leaves. A single event is not copied.
-fn append(burst: &mut Bytes, data: Bytes) {
-    if burst.is_empty() {
-        *burst = data;
-    } else {
-        let mut joined = BytesMut::from(mem::take(burst));
-        joined.extend_from_slice(&data);
-        *burst = joined.freeze();
     }
 }

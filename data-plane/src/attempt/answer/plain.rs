@@ -9,14 +9,13 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as _, SizeHint};
-use reqwest::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Broken;
 use crate::{
     redact::{Mask, Masking},
     splice::{Rewriter, Tag, Tagger},
-    upstream::Transport,
+    upstream::Body,
     usage::Usage,
 };
 
@@ -25,7 +24,10 @@ use crate::{
 pub(in crate::attempt) struct Plain {
     /// `None` once it has ended.
     body: Option<Body>,
-    total: Pin<Box<Sleep>>,
+    /// When it must be over.
+    deadline: Instant,
+    /// Set once something is waited for.
+    alarm: Option<Pin<Box<Sleep>>>,
     rewriter: Option<Rewriter>,
     tagger: Option<Tagger>,
     masking: Masking,
@@ -41,8 +43,8 @@ impl Plain {
         rewriter: Option<Rewriter>,
         mask: Mask,
     ) -> Self {
-        let total = Box::pin(sleep_until(deadline));
-        Self { body, total, rewriter, tagger: None, masking: Masking::new(mask), ready: VecDeque::new() }
+        let (masking, ready) = (Masking::new(mask), VecDeque::new());
+        Self { body, deadline, alarm: None, rewriter, tagger: None, masking, ready }
     }
 
     /// It with its ids told so.
@@ -70,14 +72,19 @@ impl Plain {
             }
             let Some(body) = &mut self.body else { return Poll::Ready(None) };
             // Looked at first: a body that always has more would otherwise never be late.
-            if self.total.as_mut().poll(cx).is_ready() {
+            if self.deadline <= Instant::now() {
                 return Poll::Ready(Some(Err(Broken::TotalTime)));
             }
-            match ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map(http_body::Frame::into_data)) {
+            let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+                let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(self.deadline)));
+                ready!(alarm.as_mut().poll(cx));
+                continue;
+            };
+            match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
                 Some(Ok(Ok(data))) => self.push(data),
                 // Trailers never become part of an answer.
                 Some(Ok(Err(_))) => {}
-                Some(Err(error)) => return Poll::Ready(Some(Err(Transport::from(error).into()))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
                 None => {
                     self.body = None;
                     self.ready.extend(self.masking.finish());

@@ -12,7 +12,6 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body as _;
-use reqwest::Body;
 use serde_json::Value;
 use signalbox_routing::Conversation;
 
@@ -20,7 +19,7 @@ use super::pointer;
 use crate::{
     headers,
     sse::{Event, Framer},
-    upstream::Transport,
+    upstream::{Body, Transport},
 };
 
 /// Most bytes of an answer that are held at once.

@@ -28,7 +28,7 @@ fn name_server(
 
 fn dialler<R>(resolver: R, allowed: &[&str], way: Way) -> Dialler<R> {
     let allowed = allowed.iter().map(|range| range.parse().unwrap()).collect();
-    Dialler { resolver, allowed, way, patience: Duration::from_secs(5) }
+    Dialler { resolver, allowed, way }
 }
 
 fn way(proxy: Option<&Proxy>) -> Way {

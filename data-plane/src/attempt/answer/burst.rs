@@ -1,0 +1,59 @@
+//! Events that leave together. hyper hands an upstream's chunks over one by one, each once the one before is taken: whoever writes each
+//! at once writes a hundred times where once would do.
+
+use std::{mem, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+/// What follows within this time is taken for a part of the same burst. Whoever speaks at a model's pace takes longer.
+const BREATH: Duration = Duration::from_millis(1);
+
+/// What is gathered of the events that leave together.
+#[derive(Debug, Default)]
+pub(super) struct Burst {
+    /// The only event, which is not copied.
+    one: Bytes,
+    /// All of them, where there are several.
+    joined: BytesMut,
+    /// How much there was when the others were given a turn.
+    before: usize,
+    /// When the last ones left.
+    left_at: Option<Instant>,
+}
+
+impl Burst {
+    /// Adds an event.
+    pub(super) fn push(&mut self, event: Bytes) {
+        if self.len() == 0 {
+            self.one = event;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.reserve(2 * (self.one.len() + event.len()));
+            self.joined.extend_from_slice(&mem::take(&mut self.one));
+        }
+        self.joined.extend_from_slice(&event);
+    }
+
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> usize {
+        self.one.len() + self.joined.len()
+    }
+
+    /// Whether more can be expected of one turn of the upstream's connection: the last one brought something, and this is no stream
+    /// that speaks at leisure. What is there waits for that turn only, and never for the network.
+    pub(super) fn may_go_on(&mut self) -> bool {
+        let brought = self.len() > mem::replace(&mut self.before, self.len());
+        brought && self.left_at.is_some_and(|left_at| left_at.elapsed() < BREATH)
+    }
+
+    /// Lets it all go; `None` = nothing is there.
+    pub(super) fn take(&mut self) -> Option<Bytes> {
+        self.before = 0;
+        self.left_at = Some(Instant::now());
+        let one = mem::take(&mut self.one);
+        let all = if self.joined.is_empty() { one } else { mem::take(&mut self.joined).freeze() };
+        Some(all).filter(|all| !all.is_empty())
+    }
+}
