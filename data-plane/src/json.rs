@@ -221,7 +221,7 @@ impl<'t> Reader<'t> {
 /// What a string says that is written so, quotes included.
 pub(crate) fn text(written: &str) -> Cow<'_, str> {
     if memchr::memchr(b'\\', written.as_bytes()).is_none() {
-        return written.trim_matches('"').into();
+        return written.get(1..written.len() - 1).unwrap_or_default().into();
     }
     serde_json::from_str::<String>(written).unwrap_or_default().into()
 }

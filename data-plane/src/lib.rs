@@ -22,6 +22,7 @@ mod headers;
 mod health;
 mod http;
 mod inbound;
+mod json;
 mod limits;
 mod listen;
 pub mod live;

@@ -5,7 +5,7 @@ use std::{fmt, mem, sync::Arc};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
-use memchr::memmem::Finder;
+use memchr::{memchr_iter, memmem::Finder};
 
 /// Shortest key that is looked for, in bytes. Shorter ones are place holders such as `none`, which any text may hold.
 const MIN_KEY_BYTES: usize = 8;
@@ -119,8 +119,10 @@ fn cover(key: &Finder<'_>, text: &mut Bytes) -> usize {
 
 /// How much of the key, but never all of it, the text ends with.
 fn begun(key: &[u8], text: &[u8]) -> usize {
-    let most = text.len().min(key.len().saturating_sub(1));
-    (1..=most).rev().find(|length| key.get(..*length).is_some_and(|begin| text.ends_with(begin))).unwrap_or_default()
+    let Some(first) = key.first() else { return 0 };
+    let end = text.get(text.len().saturating_sub(key.len() - 1)..).unwrap_or_default();
+    let mut begins = memchr_iter(*first, end).filter_map(|at| end.get(at..));
+    begins.find(|begun| key.starts_with(begun)).map_or(0, <[u8]>::len)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 mod rewriter;
 mod tagger;
@@ -21,9 +20,8 @@ pub(crate) struct Edit {
 }
 
 /// Where a value read from `json` is within it, if it is a string.
-pub(crate) fn string_span(json: &[u8], value: &RawValue) -> Option<Range<usize>> {
-    let text = value.get();
-    text.starts_with('"').then(|| span(json, text))
+pub(crate) fn string_span(json: &[u8], value: &str) -> Option<Range<usize>> {
+    value.starts_with('"').then(|| span(json, value))
 }
 
 /// Where a part of `json` is within it. Nowhere, and at its end, if it is no part of it.

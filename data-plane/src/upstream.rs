@@ -29,6 +29,7 @@ mod head;
 mod key;
 mod openai;
 mod payload;
+mod per_worker;
 mod pool;
 mod proxied;
 pub(crate) mod refusal;

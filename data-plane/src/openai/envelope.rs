@@ -2,10 +2,10 @@
 
 use std::{borrow::Cow, fmt, ops::Range};
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
-use crate::splice;
+use crate::{
+    json::{self, Reader},
+    splice,
+};
 
 mod options;
 
@@ -56,7 +56,7 @@ pub(crate) enum Error {
     Encoding(#[source] std::str::Utf8Error),
     /// Not JSON, or nested more than 128 levels deep.
     #[error("the body is not acceptable JSON")]
-    Json(#[source] serde_json::Error),
+    Json(#[source] json::Error),
     /// JSON, but no object.
     #[error("the body is not a JSON object")]
     NotAnObject,
@@ -127,44 +127,40 @@ impl<'b> Envelope<'b> {
     pub(crate) fn parse(body: &'b [u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(body).map_err(Error::Encoding)?;
         let found: Found<'b> = read(text)?;
-        let named = found.get(Field::Model).ok_or(Error::Missing(Field::Model))?;
-        let raw = named.get();
-        let model: Text<'b> = serde_json::from_str(raw).map_err(|_| Error::Type(Field::Model))?;
-        if model.0.is_empty() || model.0.len() > MAX_MODEL_BYTES {
+        let raw = found.get(Field::Model).ok_or(Error::Missing(Field::Model))?;
+        let model = Some(raw).filter(|raw| raw.starts_with('"')).map(json::text).ok_or(Error::Type(Field::Model))?;
+        if model.is_empty() || model.len() > MAX_MODEL_BYTES {
             return Err(Error::ModelLength);
         }
-        let stream: Option<bool> = match found.get(Field::Stream) {
-            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| Error::Type(Field::Stream))?,
-            None => None,
+        let stream = match found.get(Field::Stream) {
+            Some("true") => true,
+            Some("false" | "null") | None => false,
+            Some(_) => return Err(Error::Type(Field::Stream)),
         };
         Ok(Self {
-            model: model.0,
+            model,
             model_span: splice::span(body, raw),
-            stream: stream.unwrap_or(false),
+            stream,
             usage: UsageWish::read(body, found.get(Field::StreamOptions)),
             max_tokens: found.max_tokens(),
         })
     }
 }
 
-/// A string that is borrowed where it holds no escapes.
-#[derive(serde::Deserialize)]
-struct Text<'b>(#[serde(borrow)] Cow<'b, str>);
-
 /// The fields as they are written.
 #[derive(Default)]
 struct Found<'b> {
-    values: [Option<&'b RawValue>; Field::ALL.len()],
+    values: [Option<&'b str>; Field::ALL.len()],
     repeated: Option<Field>,
 }
 
 impl<'b> Found<'b> {
-    fn get(&self, field: Field) -> Option<&'b RawValue> {
+    fn get(&self, field: Field) -> Option<&'b str> {
         self.values.get(field as usize).copied().flatten()
     }
 
     /// Takes a field's value, and notices when it is the second one.
-    fn put(&mut self, field: Field, value: &'b RawValue) {
+    fn put(&mut self, field: Field, value: &'b str) {
         if self.values.get_mut(field as usize).and_then(|place| place.replace(value)).is_some() {
             self.repeated = Some(field);
         }
@@ -173,99 +169,29 @@ impl<'b> Found<'b> {
     /// The cap on the answer, under whichever of its names. One that is no number is the upstream's to judge.
     fn max_tokens(&self) -> Option<u64> {
         let caps = [Field::MaxCompletionTokens, Field::MaxOutputTokens, Field::MaxTokens];
-        caps.into_iter().filter_map(|cap| self.get(cap)?.get().parse().ok()).next()
+        caps.into_iter().filter_map(|cap| self.get(cap)?.parse().ok()).next()
     }
 }
 
 fn read(text: &str) -> Result<Found<'_>, Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let found = deserializer.deserialize_map(TopLevel).and_then(|found| deserializer.end().map(|()| found));
-    match found {
-        Ok(Found { repeated: Some(field), .. }) => Err(Error::Repeated(field)),
-        Ok(found) => Ok(found),
-        Err(error) if error.is_data() => Err(Error::NotAnObject),
-        Err(error) => Err(Error::Json(error)),
+    let (mut reader, mut found) = (Reader::new(text), Found::default());
+    if !reader.is_at_object() {
+        // What is JSON at least.
+        reader.value().map_err(Error::Json)?;
+        return Err(Error::NotAnObject);
     }
-}
-
-struct TopLevel;
-
-impl<'b> Visitor<'b> for TopLevel {
-    type Value = Found<'b>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'b>>(self, mut map: A) -> Result<Found<'b>, A::Error> {
-        let mut found = Found::default();
-        while let Some(Text(key)) = map.next_key()? {
-            let Some(field) = Field::of_key(&key) else {
-                map.next_value_seed(Nested)?;
-                continue;
-            };
-            found.put(field, map.next_value()?);
-            if key != field.as_str() {
+    let members = reader.members(|reader, name| {
+        let (name, value) = (json::text(name), reader.value()?);
+        if let Some(field) = Field::of_key(&name) {
+            found.put(field, value);
+            if name != field.as_str() {
                 found.repeated = Some(field);
             }
         }
-        Ok(found)
-    }
-}
-
-/// A value that is checked but not kept. Unlike [`IgnoredAny`], it counts the depth: past 128 levels serde_json gives up.
-struct Nested;
-
-impl<'b> DeserializeSeed<'b> for Nested {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'b>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'b> Visitor<'b> for Nested {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
         Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'b>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(Self)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'b>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_key::<IgnoredAny>()?.is_some() {
-            map.next_value_seed(Self)?;
-        }
-        Ok(())
-    }
+    });
+    members.and_then(|()| reader.end()).map_err(Error::Json)?;
+    found.repeated.map_or(Ok(found), |field| Err(Error::Repeated(field)))
 }
 
 #[cfg(test)]
@@ -315,7 +241,7 @@ mod tests {
             (r#"{"model":null}"#, "Type"),
             (r#"{"model":1}"#, "Type"),
             (r#"{"model":["a"]}"#, "Type"),
-            (r#"{"model":"\ud800"}"#, "Type"),
+            (r#"{"model":"\ud800"}"#, "Json"),
             (r#"{"model":""}"#, "ModelLength"),
             (r#"{"model":"a","model":"b"}"#, "Repeated"),
             (r#"{"model":"a","model":"a"}"#, "Repeated"),

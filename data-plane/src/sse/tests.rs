@@ -28,7 +28,7 @@ fn cut(stream: &[u8], cuts: &[Index]) -> Vec<Vec<u8>> {
 }
 
 fn text_of(events: Vec<Event>) -> String {
-    let bytes: Vec<u8> = events.iter().flat_map(Event::bytes).collect();
+    let bytes: Vec<u8> = events.into_iter().flat_map(Event::into_bytes).collect();
     String::from_utf8(bytes).expect("the streams are text")
 }
 

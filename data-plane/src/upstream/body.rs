@@ -8,8 +8,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, combinators::BoxBody};
 use hyper::body::Incoming;
 
 use super::{
@@ -39,16 +39,16 @@ pub(crate) enum Body {
         left: u64,
     },
     /// Whatever else there is, which is seldom asked for.
-    Boxed(UnsyncBoxBody<Bytes, Box<dyn StdError + Send + Sync>>),
+    Boxed(BoxBody<Bytes, Box<dyn StdError + Send + Sync>>),
 }
 
 impl Body {
     /// A body of another kind.
     pub(crate) fn boxed<B>(body: B) -> Self
     where
-        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + Sync + 'static,
     {
-        Self::Boxed(body.map_err(Into::into).boxed_unsync())
+        Self::Boxed(body.map_err(Into::into).boxed())
     }
 
     /// It, but an error where it comes to more than that many bytes.

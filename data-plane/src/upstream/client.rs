@@ -1,7 +1,7 @@
 //! One pooled HTTP client a profile. It does what it is told and nothing more: no environment proxies, no redirects, no retries, no
 //! decompression, no referer. (A request that a stale connection did not take goes out on a fresh one; it was never sent.)
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use http::{Request, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -10,11 +10,13 @@ use signalbox_routing::{HttpVersion, Profile, Proxy};
 
 use super::{
     Body, Transport,
+    per_worker::PerWorker,
     pool::{Pool, pool, tcp, tls},
     proxied,
 };
 
-/// A pooled HTTP client. Cheap to clone; the clones share their connections.
+/// A pooled HTTP client. Cheap to clone; the clones share their connections, of which each worker has its own: as many may be kept
+/// idle by each.
 #[derive(Debug, Clone)]
 pub(crate) struct Client(Arc<Shared>);
 
@@ -22,9 +24,9 @@ pub(crate) struct Client(Arc<Shared>);
 struct Shared {
     profile: Arc<Profile>,
     way: Way,
-    pooled: OnceLock<Connections>,
+    pooled: PerWorker<Connections>,
     /// The same over HTTP/1.1 only, once somebody has asked for a switch of protocols: HTTP/2 has none.
-    switching: OnceLock<Connections>,
+    switching: PerWorker<Connections>,
 }
 
 /// How connections are made.
@@ -51,10 +53,10 @@ impl Client {
             Some(proxy) => Way::Through(proxy.clone()),
             None => Way::Direct(tls()?),
         };
-        let shared =
-            Shared { profile: Arc::clone(profile), way, pooled: OnceLock::new(), switching: OnceLock::new() };
-        // Made at once, so that what cannot be made is known at once.
-        shared.connections(&shared.pooled, profile.http_version)?;
+        let (pooled, switching) = (PerWorker::default(), PerWorker::default());
+        let shared = Shared { profile: Arc::clone(profile), way, pooled, switching };
+        // Once at once, so that what cannot be made is known at once.
+        shared.pooled.own(|| shared.connections(profile.http_version))?;
         Ok(Self(Arc::new(shared)))
     }
 
@@ -63,7 +65,8 @@ impl Client {
     /// # Errors
     /// [`Transport`] where no answer header arrived.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Transport> {
-        self.0.connections(&self.0.pooled, self.0.profile.http_version)?.send(request).await
+        let pooled = self.0.pooled.own(|| self.0.connections(self.0.profile.http_version))?;
+        pooled.send(request).await
     }
 
     /// Sends a request that asks for a switch of protocols; where the answer agrees, the connection is in its extensions.
@@ -71,24 +74,17 @@ impl Client {
     /// # Errors
     /// As [`Self::send`].
     pub(crate) async fn send_handshake(&self, request: Request<Body>) -> Result<Response<Body>, Transport> {
-        self.0.connections(&self.0.switching, HttpVersion::Http1)?.send(request).await
+        let switching = self.0.switching.own(|| self.0.connections(HttpVersion::Http1))?;
+        switching.send(request).await
     }
 }
 
 impl Shared {
-    fn connections<'c>(
-        &self,
-        place: &'c OnceLock<Connections>,
-        version: HttpVersion,
-    ) -> Result<&'c Connections, Transport> {
-        if let Some(connections) = place.get() {
-            return Ok(connections);
-        }
-        let connections = match &self.way {
+    fn connections(&self, version: HttpVersion) -> Result<Connections, Transport> {
+        Ok(match &self.way {
             Way::Direct(tls) => Connections::Direct(pool(&self.profile, version, tls.clone(), tcp())),
             Way::Through(proxy) => Connections::Proxied(proxied::client(&self.profile, version, proxy)?),
-        };
-        Ok(place.get_or_init(|| connections))
+        })
     }
 }
 

@@ -28,6 +28,7 @@ use tower_service::Service;
 
 use super::{
     Body, Transport,
+    per_worker::PerWorker,
     pool::{BoxError, Pool, pool, tcp, tls},
 };
 use crate::destination::{self, may_call};
@@ -38,10 +39,16 @@ type Connecting = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>
 
 /// A pooled HTTP client that calls only what it may. Cheap to clone; the clones share their connections.
 #[derive(Debug, Clone)]
-pub(crate) struct Guarded {
-    pooled: Pooled,
+pub(crate) struct Guarded(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    profile: Arc<Profile>,
+    tls: ClientConfig,
+    dialler: Dialler<GaiResolver>,
+    pooled: PerWorker<Pooled>,
     /// For handshakes, which only HTTP/1.1 has.
-    switching: Pooled,
+    switching: PerWorker<Pooled>,
 }
 
 /// Why no such client can be made.
@@ -63,15 +70,15 @@ impl Guarded {
     ///
     /// # Errors
     /// [`Unmakeable`] where the profile's proxy or TLS cannot be used.
-    pub(super) fn new(profile: &Profile, allowed: &[IpNet]) -> Result<Self, Unmakeable> {
+    pub(super) fn new(profile: &Arc<Profile>, allowed: &[IpNet]) -> Result<Self, Unmakeable> {
         let tls = tls()?;
         let dialler = Dialler {
             resolver: GaiResolver::new(),
             allowed: allowed.into(),
             way: Way::new(profile.proxy.as_ref(), &tls)?,
         };
-        let client = |version| pool(profile, version, tls.clone(), dialler.clone());
-        Ok(Self { pooled: client(profile.http_version), switching: client(HttpVersion::Http1) })
+        let (pooled, switching) = (PerWorker::default(), PerWorker::default());
+        Ok(Self(Arc::new(Shared { profile: Arc::clone(profile), tls, dialler, pooled, switching })))
     }
 
     /// Sends one request. Dropping the future, or the body of the answer, cancels it.
@@ -79,8 +86,14 @@ impl Guarded {
     /// # Errors
     /// Where no answer header arrived; a [`destination::Error`] is among the causes where the address may not be called.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Transport> {
-        let client = if request.headers().contains_key(UPGRADE) { &self.switching } else { &self.pooled };
-        Ok(client.request(request).await?.map(Body::Incoming))
+        let shared = &*self.0;
+        let (connections, version) = if request.headers().contains_key(UPGRADE) {
+            (&shared.switching, HttpVersion::Http1)
+        } else {
+            (&shared.pooled, shared.profile.http_version)
+        };
+        let make = || Ok::<_, Transport>(pool(&shared.profile, version, shared.tls.clone(), shared.dialler.clone()));
+        Ok(connections.own(make)?.request(request).await?.map(Body::Incoming))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     tunnel,
 };
 
+mod chunk;
 mod event;
 
 pub(crate) use event::{Event, Kind};

@@ -31,7 +31,7 @@ struct Shared {
 
 /// Why an upload goes out no further.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Aborted {
+pub(crate) enum Aborted {
     /// Another attempt has taken it.
     #[error("the body is spent")]
     Spent,

@@ -44,7 +44,8 @@ impl Burst {
     /// Whether more can be expected of one turn of the upstream's connection: the last one brought something, and this is no stream
     /// that speaks at leisure. What is there waits for that turn only, and never for the network.
     pub(super) fn may_go_on(&mut self) -> bool {
-        let brought = self.len() > mem::replace(&mut self.before, self.len());
+        let there = self.len();
+        let brought = there > mem::replace(&mut self.before, there);
         brought && self.left_at.is_some_and(|left_at| left_at.elapsed() < BREATH)
     }
 

@@ -34,12 +34,11 @@ fn even_null<'b, D: Deserializer<'b>>(value: D) -> Result<Option<&'b RawValue>, 
 
 impl UsageWish {
     /// Reads the value of `stream_options` in a body that is an object with at least one other member.
-    pub(super) fn read(body: &[u8], options: Option<&RawValue>) -> Self {
-        let Some(options) = options else {
+    pub(super) fn read(body: &[u8], options: Option<&str>) -> Self {
+        let Some(raw) = options else {
             let start = 1 + body.iter().position(|byte| *byte == b'{').unwrap_or_default();
             return Self::Unasked { span: start..start, ask: r#""stream_options":{"include_usage":true},"# };
         };
-        let raw = options.get();
         if raw == "null" {
             return Self::Unasked { span: splice::span(body, raw), ask: r#"{"include_usage":true}"# };
         }

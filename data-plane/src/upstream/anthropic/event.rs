@@ -41,7 +41,7 @@ pub(in crate::upstream) fn read(event: &sse::Event) -> Event {
         _ => Kind::Meaningful,
     };
     Event {
-        model: begun.model.and_then(|model| splice::string_span(data, model)),
+        model: begun.model.and_then(|model| splice::string_span(data, model.get())),
         usage: usage.or(begun.usage).and_then(|usage| Usage::read(usage.get().as_bytes())),
         ..kind.into()
     }

@@ -108,7 +108,7 @@ fn the_id_is_where_the_pointers_say() {
 fn answer(content_type: &str, pieces: &[&str]) -> Response<Body> {
     let frames: Vec<_> =
         pieces.iter().map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(piece.as_bytes())))).collect();
-    let mut answer = Response::new(Body::wrap(StreamBody::new(stream::iter(frames))));
+    let mut answer = Response::new(Body::boxed(StreamBody::new(stream::iter(frames))));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
     answer
 }
@@ -235,7 +235,7 @@ async fn what_went_wrong_upstream_is_said_and_never_ended_well() {
 async fn a_character_cut_in_two_is_put_together() {
     let frames = [&b"caf\xc3"[..], b"\xa9 \xf0\x9f", b"\x98\x80"]
         .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from(piece))));
-    let mut cut = Response::new(Body::wrap(StreamBody::new(stream::iter(frames))));
+    let mut cut = Response::new(Body::boxed(StreamBody::new(stream::iter(frames))));
     cut.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     assert_eq!(streamed(cut).await, r#"assistant "caf" "é " "😀" stop [DONE]"#);
 }

@@ -1,15 +1,13 @@
 //! What one event of a stream means, as far as the gateway must know: whether it says anything, whether it is an error, whether it
 //! ends the stream, what was used, and where the model's name and the response's ids are.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use signalbox_routing::Endpoint;
 
+use super::chunk::{Choices, Chunk, Unread};
 use crate::{splice, sse, upstream::anthropic, usage::Usage};
 
 /// An event as it was understood.
@@ -52,11 +50,11 @@ impl Event {
         if data.trim_ascii() == b"[DONE]" {
             return Kind::End.into();
         }
-        match serde_json::from_slice::<Chunk<'_>>(data) {
-            Ok(chunk) => chunk.read(endpoint, event, data),
+        match Chunk::read(data) {
+            Ok(chunk) => told(&chunk, endpoint, event, data),
             // What is no JSON is no answer of an endpoint whose every event is; elsewhere it is not ours to say.
-            Err(error) if is_chat(endpoint) && !error.is_data() => Kind::Error.into(),
-            Err(_) => Kind::Meaningful.into(),
+            Err(Unread::Malformed) if is_chat(endpoint) => Kind::Error.into(),
+            Err(Unread::Malformed | Unread::Unusual) => Kind::Meaningful.into(),
         }
     }
 }
@@ -69,25 +67,6 @@ impl From<Kind> for Event {
 
 fn is_chat(endpoint: Endpoint) -> bool {
     matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
-}
-
-/// The few members that are looked at, of chat chunks and of typed events alike.
-#[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(borrow, default)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    response: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "type")]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    response_id: Option<&'a RawValue>,
 }
 
 /// The response within an event that tells of it as a whole.
@@ -103,116 +82,55 @@ struct Response<'a> {
     usage: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow, default)]
-    finish_reason: Option<&'a RawValue>,
-    #[serde(default)]
-    delta: Option<Delta>,
-}
-
-impl Chunk<'_> {
-    fn read(&self, endpoint: Endpoint, event: &sse::Event, data: &[u8]) -> Event {
-        let response = self.response.and_then(|response| serde_json::from_str(response.get()).ok());
-        let response: Response<'_> = response.unwrap_or_default();
-        let strings = |value: Option<&RawValue>| splice::string_span(data, value?);
-        let ids = [self.response_id, response.id, response.previous_response_id];
-        let usage = self.usage.or(response.usage).and_then(|usage| Usage::read(usage.get().as_bytes()));
-        let has_no_choice = self.choices.as_ref().is_some_and(Vec::is_empty);
-        Event {
-            kind: self.kind(endpoint, event),
-            model: strings(self.model.or(response.model)),
-            ids: ids.into_iter().filter_map(strings).collect(),
-            usage,
-            is_accounting: is_chat(endpoint) && has_no_choice && self.usage.is_some(),
-        }
-    }
-
-    fn kind(&self, endpoint: Endpoint, event: &sse::Event) -> Kind {
-        let name = self.name.map(RawValue::get).unwrap_or_default();
-        let choices = self.choices.as_deref().unwrap_or_default();
-        let is_bare = self.name.is_none() && choices.is_empty();
-        let is_failure = matches!(name, r#""error""# | r#""response.failed""#);
-        if self.error.is_some() || is_failure || (is_bare && event.is_named("error")) {
-            return Kind::Error;
-        }
-        match endpoint {
-            Endpoint::Responses => match name {
-                r#""response.completed""# | r#""response.incomplete""# => Kind::End,
-                _ => Kind::Meaningful,
-            },
-            Endpoint::ChatCompletions | Endpoint::Completions => {
-                if choices.iter().any(Choice::finishes) {
-                    Kind::Finish
-                } else if choices.iter().any(|choice| endpoint == Endpoint::Completions || choice.says_something()) {
-                    Kind::Meaningful
-                } else {
-                    Kind::Silent
-                }
-            }
-            Endpoint::Embeddings
-            | Endpoint::Moderations
-            | Endpoint::Rerank
-            | Endpoint::ImagesGenerations
-            | Endpoint::ImagesEdits
-            | Endpoint::ImagesVariations
-            | Endpoint::AudioSpeech
-            | Endpoint::AudioTranscriptions
-            | Endpoint::AudioTranslations
-            | Endpoint::Messages
-            | Endpoint::MessagesCountTokens
-            | Endpoint::Realtime => Kind::Meaningful,
-        }
+fn told(chunk: &Chunk<'_>, endpoint: Endpoint, event: &sse::Event, data: &[u8]) -> Event {
+    let response = chunk.response.and_then(|response| serde_json::from_str(response).ok());
+    let response: Response<'_> = response.unwrap_or_default();
+    let string = |value: Option<&str>| splice::string_span(data, value?);
+    let ids = [chunk.response_id, response.id.map(RawValue::get), response.previous_response_id.map(RawValue::get)];
+    let usage = chunk.usage.or(response.usage.map(RawValue::get));
+    Event {
+        kind: kind(chunk, endpoint, event),
+        model: string(chunk.model.or(response.model.map(RawValue::get))),
+        ids: ids.into_iter().filter_map(string).collect(),
+        usage: usage.and_then(|usage| Usage::read(usage.as_bytes())),
+        is_accounting: is_chat(endpoint) && chunk.choices == Some(Choices::default()) && chunk.usage.is_some(),
     }
 }
 
-impl Choice<'_> {
-    /// Some upstreams send an empty reason until there is one.
-    fn finishes(&self) -> bool {
-        self.finish_reason.is_some_and(|reason| reason.get() != "\"\"")
+fn kind(chunk: &Chunk<'_>, endpoint: Endpoint, event: &sse::Event) -> Kind {
+    let name = chunk.name.unwrap_or_default();
+    let choices = chunk.choices.unwrap_or_default();
+    let is_bare = chunk.name.is_none() && choices.count == 0;
+    let is_failure = matches!(name, r#""error""# | r#""response.failed""#);
+    if chunk.error.is_some() || is_failure || (is_bare && event.is_named("error")) {
+        return Kind::Error;
     }
-
-    fn says_something(&self) -> bool {
-        self.delta.as_ref().is_some_and(|delta| delta.says_something)
-    }
-}
-
-/// What is new in a choice.
-struct Delta {
-    /// Content, a tool call, reasoning, a refusal: anything but the role that is not empty, under whatever name.
-    says_something: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Field {
-    Role,
-    #[serde(other)]
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Delta {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-
-        impl<'de> Visitor<'de> for Members {
-            type Value = Delta;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a delta")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Delta, A::Error> {
-                let mut says_something = false;
-                while let Some((name, value)) = members.next_entry::<Field, &RawValue>()? {
-                    let empty = matches!(value.get(), "null" | "\"\"" | "[]" | "{}");
-                    says_something |= matches!(name, Field::Other) && !empty;
-                }
-                Ok(Delta { says_something })
+    match endpoint {
+        Endpoint::Responses => match name {
+            r#""response.completed""# | r#""response.incomplete""# => Kind::End,
+            _ => Kind::Meaningful,
+        },
+        Endpoint::ChatCompletions | Endpoint::Completions => {
+            if choices.finishes {
+                Kind::Finish
+            } else if choices.says_something || (endpoint == Endpoint::Completions && choices.count > 0) {
+                Kind::Meaningful
+            } else {
+                Kind::Silent
             }
         }
-
-        deserializer.deserialize_map(Members)
+        Endpoint::Embeddings
+        | Endpoint::Moderations
+        | Endpoint::Rerank
+        | Endpoint::ImagesGenerations
+        | Endpoint::ImagesEdits
+        | Endpoint::ImagesVariations
+        | Endpoint::AudioSpeech
+        | Endpoint::AudioTranscriptions
+        | Endpoint::AudioTranslations
+        | Endpoint::Messages
+        | Endpoint::MessagesCountTokens
+        | Endpoint::Realtime => Kind::Meaningful,
     }
 }
 
