@@ -75,11 +75,7 @@ pub(crate) async fn pass(asked: Asked, at: (&str, &str), exchange: &mut Exchange
 }
 
 /// Sends a request on the route's way.
-async fn send(
-    upstreams: &Upstreams,
-    route: &Route,
-    request: Request<Body>,
-) -> Result<Response<Body>, Refused> {
+async fn send(upstreams: &Upstreams, route: &Route, request: Request<Body>) -> Result<Response<Body>, Refused> {
     let sent = match &route.to {
         RouteTarget::Fixed(_) => {
             let client = upstreams.client(&route.profile).ok_or(Error::Unusable)?;

@@ -94,7 +94,15 @@ fn scrap() -> impl Strategy<Value = String> {
     let token = |text: &'static str| Just(text.to_owned());
     prop_oneof![
         prop_oneof![token("{"), token("}"), token("["), token("]"), token(","), token(":"), token("\""), token("\\")],
-        prop_oneof![token("\"a\""), token("1"), token("-0.5e1"), token("null"), token("true"), token(" "), token("\\u")],
+        prop_oneof![
+            token("\"a\""),
+            token("1"),
+            token("-0.5e1"),
+            token("null"),
+            token("true"),
+            token(" "),
+            token("\\u")
+        ],
         "[0-9.eE+-]{0,6}",
         ".{0,3}",
     ]

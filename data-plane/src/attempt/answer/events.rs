@@ -97,7 +97,18 @@ impl Events {
             | Endpoint::Realtime => Progress::Finished,
         };
         let (silence, quiet) = (Silence::new(terms.idle), terms.keepalive.map(Silence::new));
-        Self { source, held, terms, silence, quiet, progress, usage: None, burst: Burst::default(), over: false, broken: None }
+        Self {
+            source,
+            held,
+            terms,
+            silence,
+            quiet,
+            progress,
+            usage: None,
+            burst: Burst::default(),
+            over: false,
+            broken: None,
+        }
     }
 
     pub(super) fn broken(&self) -> Option<&Broken> {
