@@ -32,14 +32,14 @@ struct Shared {
 /// How connections are made.
 #[derive(Debug)]
 enum Way {
-    Direct(ClientConfig),
+    Direct(Box<ClientConfig>),
     Through(Proxy),
 }
 
 /// Connections that are kept for the next request.
 #[derive(Debug)]
 enum Connections {
-    Direct(Pool<HttpConnector>),
+    Direct(Box<Pool<HttpConnector>>),
     Proxied(reqwest::Client),
 }
 
@@ -51,7 +51,7 @@ impl Client {
     pub(super) fn new(profile: &Arc<Profile>) -> Result<Self, Transport> {
         let way = match &profile.proxy {
             Some(proxy) => Way::Through(proxy.clone()),
-            None => Way::Direct(tls()?),
+            None => Way::Direct(Box::new(tls()?)),
         };
         let (pooled, switching) = (PerWorker::default(), PerWorker::default());
         let shared = Shared { profile: Arc::clone(profile), way, pooled, switching };
@@ -82,7 +82,10 @@ impl Client {
 impl Shared {
     fn connections(&self, version: HttpVersion) -> Result<Connections, Transport> {
         Ok(match &self.way {
-            Way::Direct(tls) => Connections::Direct(pool(&self.profile, version, tls.clone(), tcp())),
+            Way::Direct(tls) => {
+                let pool = pool(&self.profile, version, ClientConfig::clone(tls), tcp());
+                Connections::Direct(Box::new(pool))
+            }
             Way::Through(proxy) => Connections::Proxied(proxied::client(&self.profile, version, proxy)?),
         })
     }

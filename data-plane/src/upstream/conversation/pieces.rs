@@ -92,7 +92,7 @@ impl Pieces {
             let Some(body) = &mut self.body else { return Poll::Ready(None) };
             let taken = match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |data| self.cut(data)),
-                Some(Err(error)) => Err(Cut::Transport(error.into())),
+                Some(Err(error)) => Err(Cut::Transport(error)),
                 None => {
                     self.body = None;
                     self.finish();
