@@ -21,7 +21,7 @@ use signalbox::{
 };
 use signalbox_control_plane::{files, import::Format};
 use signalbox_data_plane::readiness;
-use signalbox_logs::Level;
+use signalbox_logs::Log;
 use tokio::net::TcpListener;
 
 #[global_allocator]
@@ -34,12 +34,18 @@ const BAD_CONFIGURATION: u8 = 78;
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { command, logs } = Arguments::parse();
-    let level = logs.start::<Arguments>();
+    let log = logs.start::<Arguments>();
+    let code = run(command, &log).await;
+    log.flush();
+    code
+}
+
+async fn run(command: Command, log: &Log) -> ExitCode {
     let done = match command {
         Command::Operate(command) => return operate::run::<Arguments>(command).await,
-        Command::Up(arguments) => Box::pin(run_up(arguments, level)).await,
+        Command::Up(arguments) => Box::pin(run_up(arguments, log)).await,
         Command::Import(arguments) => run_import(&arguments).await,
-        Command::Demo(arguments) => run_demo(arguments).await,
+        Command::Demo(arguments) => run_demo(arguments, log).await,
         Command::Faults => io::stdout().write_all(Table.to_string().as_bytes()).map_err(Into::into),
         Command::Healthcheck(arguments) => readiness::check(&arguments.url).await.map_err(Into::into),
     };
@@ -52,8 +58,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run_up(arguments: UpArguments, level: Level) -> anyhow::Result<()> {
-    let stop = signals::stop()?;
+async fn run_up(arguments: UpArguments, log: &Log) -> anyhow::Result<()> {
+    let stop = signals::stop(log)?;
     let options = up::Options {
         data_dir: arguments.data_dir,
         listen: arguments.listen,
@@ -64,7 +70,7 @@ async fn run_up(arguments: UpArguments, level: Level) -> anyhow::Result<()> {
         retention: arguments.retention.options(),
         audit: arguments.audit.keep(),
         demo: !arguments.no_demo,
-        log_level: Some(level),
+        log_level: Some(log.level()),
         accounts: accounts::find(|name| env::var(name).ok()),
     };
     let Some(up) = stop.run_until_cancelled(Box::pin(Up::start(options))).await.transpose()? else { return Ok(()) };
@@ -82,8 +88,8 @@ async fn run_import(arguments: &ImportArguments) -> anyhow::Result<()> {
     Ok(io::stdout().write_all(report.to_string().as_bytes())?)
 }
 
-async fn run_demo(arguments: DemoArguments) -> anyhow::Result<()> {
-    let stop = signals::stop()?;
+async fn run_demo(arguments: DemoArguments, log: &Log) -> anyhow::Result<()> {
+    let stop = signals::stop(log)?;
     let key = files::read_secret(&arguments.key_file)?;
     let listener = TcpListener::bind(arguments.listen)
         .await

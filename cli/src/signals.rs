@@ -2,6 +2,7 @@
 
 use std::{io, process};
 
+use signalbox_logs::Log;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -9,16 +10,17 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Errors
 /// Where signals cannot be listened to.
-pub fn stop() -> io::Result<CancellationToken> {
+pub fn stop(log: &Log) -> io::Result<CancellationToken> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stop = CancellationToken::new();
-    let stopping = stop.clone();
+    let (stopping, log) = (stop.clone(), log.clone());
     tokio::spawn(async move {
         either(&mut interrupt, &mut terminate).await;
         tracing::info!("stopping: requests under way are finished; a second signal stops at once");
         stopping.cancel();
         either(&mut interrupt, &mut terminate).await;
         tracing::warn!("stopped at once");
+        log.flush();
         process::exit(1);
     });
     Ok(stop)

@@ -10,6 +10,7 @@ use signalbox_control_plane::{
     files,
     migrate::{self, Standing},
 };
+use signalbox_logs::Log;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate as Pem, ClientTlsConfig, Endpoint};
@@ -30,9 +31,9 @@ const HEALTHCHECK_PATIENCE: Duration = Duration::from_secs(2);
 #[tokio::main]
 async fn main() -> ExitCode {
     let Cli { logs, command } = Cli::parse();
-    let _level = logs.start::<Cli>();
+    let log = logs.start::<Cli>();
     let done = match command {
-        Command::Serve(options) => Box::pin(serve(*options)).await,
+        Command::Serve(options) => Box::pin(serve(*options, &log)).await,
         Command::Migrate(options) => migrate(options).await,
         Command::Backup(options) => offline::back_up(options).await,
         Command::Restore(options) => Box::pin(offline::restore(options)).await,
@@ -41,19 +42,21 @@ async fn main() -> ExitCode {
         Command::Certificate(options) => make_certificate(&options),
         Command::Healthcheck(options) => healthcheck(options).await,
     };
-    done.unwrap_or_else(|error| {
+    let code = done.unwrap_or_else(|error| {
         tracing::error!("{error:#}");
         ExitCode::from(if is_configuration(&error) { BAD_CONFIGURATION } else { FAILED })
-    })
+    });
+    log.flush();
+    code
 }
 
-async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
+async fn serve(options: Serve, log: &Log) -> anyhow::Result<ExitCode> {
     let Prepared { options, admin_token_in } = options.prepare(|name| env::var_os(name)).await?;
     let (database, tls) = (options.database.display().to_string(), options.sync_tls.is_some());
     let admin_tls = options.admin_tls.is_some();
     let app = App::build(options).await?;
     let stop = CancellationToken::new();
-    stop_on_signal(stop.clone())?;
+    stop_on_signal(stop.clone(), log.clone())?;
     let revision = app.ledger().state().position.revision.get();
     tracing::info!(admin = %app.admin_addr(), sync = %app.sync_addr(), admin_tls, tls, database, revision, admin_token_in, "serving");
     if !admin_tls && !app.admin_addr().ip().is_loopback() {
@@ -124,13 +127,14 @@ async fn healthcheck(options: Healthcheck) -> anyhow::Result<ExitCode> {
 }
 
 /// The first SIGTERM or SIGINT drains, the second does not wait.
-fn stop_on_signal(stop: CancellationToken) -> io::Result<()> {
+fn stop_on_signal(stop: CancellationToken, log: Log) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
         loop {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
             if stop.is_cancelled() {
+                log.flush();
                 std::process::exit(FAILED.into());
             }
             tracing::info!("draining; a second signal stops at once");

@@ -8,7 +8,7 @@ use http::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
-use signalbox_routing::{self as routing, Callers, ClientKey, CredentialSource, Provider, Runtime};
+use signalbox_routing::{self as routing, ClientKey, CredentialSource, Provider, Runtime};
 use url::form_urlencoded;
 
 use crate::{
@@ -138,7 +138,7 @@ impl Caller {
 impl Stranger {
     fn admit(runtime: &Runtime, presented: Option<Presented<'_>>) -> Result<Self, Refused> {
         let refused = if presented.is_some() { Refused::Invalid } else { Refused::Missing };
-        if !runtime.providers().any(|provider| provider.callers == Callers::Anyone) {
+        if !runtime.is_open() {
             return Err(refused);
         }
         let text = |presented: Presented<'_>| str::from_utf8(&presented.token).map(SecretString::from).ok();

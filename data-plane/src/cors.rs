@@ -71,19 +71,30 @@ pub(crate) fn preflight() -> Reply {
     reply
 }
 
-/// What the browser behind a request is told.
-pub(crate) async fn tell(cors: &Cors, head: &Parts) -> Told {
-    let mut asked = Request::new(());
-    // Any other `OPTIONS` is a request like all others.
-    *asked.method_mut() = if is_preflight(head) { Method::OPTIONS } else { Method::GET };
-    for name in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_REQUEST_HEADERS] {
-        if let Some(value) = head.headers.get(&name) {
-            asked.headers_mut().insert(name, value.clone());
-        }
+/// Who is told what. Made once for a configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy(CorsLayer);
+
+impl Policy {
+    /// As configured.
+    pub(crate) fn of(cors: &Cors) -> Self {
+        Self(layer(cors))
     }
-    let nothing = tower::service_fn(|_| async { Ok::<_, Infallible>(Response::new(())) });
-    let Ok(told) = layer(cors).layer(nothing).call(asked).await;
-    Told(told.into_parts().0.headers)
+
+    /// What the browser behind a request is told.
+    pub(crate) async fn tell(&self, head: &Parts) -> Told {
+        let mut asked = Request::new(());
+        // Any other `OPTIONS` is a request like all others.
+        *asked.method_mut() = if is_preflight(head) { Method::OPTIONS } else { Method::GET };
+        for name in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_REQUEST_HEADERS] {
+            if let Some(value) = head.headers.get(&name) {
+                asked.headers_mut().insert(name, value.clone());
+            }
+        }
+        let nothing = tower::service_fn(|_| async { Ok::<_, Infallible>(Response::new(())) });
+        let Ok(told) = self.0.layer(nothing).call(asked).await;
+        Told(told.into_parts().0.headers)
+    }
 }
 
 fn layer(cors: &Cors) -> CorsLayer {

@@ -111,25 +111,25 @@ impl Trial<'_> {
         }
     }
 
-    /// The target failed. Ejects it if that was once too often.
-    pub(crate) fn failed(mut self, now: Instant) {
-        let Target { provider, model, .. } = self.target;
+    /// The target failed. Ejects it if that was once too often; returns for how long.
+    pub(crate) fn failed(mut self, now: Instant) -> Option<Duration> {
+        let provider = &self.target.provider;
         if provider.ejection.failures == 0 {
-            return;
+            return None;
         }
         let alone = std::mem::take(&mut self.alone);
         let mut standings = self.ejections.lock();
         if standings.len() >= MOST {
             standings.retain(|_, standing| standing.until.is_some_and(|until| now < until));
         }
+        let mut ejected = None;
         if standings.len() < MOST {
             let standing = standings.entry(key(self.target)).or_insert_with(|| Standing::of(provider));
-            if let Some(time) = standing.fail(now, alone) {
-                self.ejections.total.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(upstream.id = %provider.id, model.served = %model, ejected_ms = time.as_millis(), "target ejected");
-            }
+            ejected = standing.fail(now, alone);
         }
         self.ejections.known.store(standings.len(), Ordering::Release);
+        self.ejections.total.fetch_add(ejected.is_some().into(), Ordering::Relaxed);
+        ejected
     }
 }
 

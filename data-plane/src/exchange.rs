@@ -88,11 +88,12 @@ impl Exchange {
         if error.is_departure() {
             self.finish(Outcome::Abandoned);
         }
+        let (request_id, cause) = (self.record.request_id, error as &dyn StdError);
         // Whoever asks whether the gateway is ready may well be told that it is not.
         if reply.status().is_server_error() && !self.record.is_own() {
-            tracing::warn!(error = error as &dyn StdError, "request failed");
+            tracing::warn!(request.id = %request_id, error = cause, "request failed");
         } else {
-            tracing::debug!(error = error as &dyn StdError, "request rejected");
+            tracing::debug!(request.id = %request_id, error = cause, "request rejected");
         }
         self.carry(reply)
     }

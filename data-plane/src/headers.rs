@@ -5,10 +5,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{
-        ACCEPT_ENCODING, ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
-        EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-    },
+    header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE},
 };
 use signalbox_routing::HeaderPolicy;
 
@@ -37,59 +34,73 @@ pub(crate) const X_STAINLESS_TIMEOUT: HeaderName = HeaderName::from_static("x-st
 /// How long OpenAI's SDK for Python waits for a byte, in seconds.
 pub(crate) const X_STAINLESS_READ_TIMEOUT: HeaderName = HeaderName::from_static("x-stainless-read-timeout");
 
-/// Meaningful for one connection only (RFC 9110, section 7.6.1, and what older peers send).
-const HOP_BY_HOP: [HeaderName; 10] = [
-    CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-];
-
-/// Said anew to the upstream: whom it is for, how long the body is, and that it comes without being asked for.
-const PER_MESSAGE: [HeaderName; 3] = [HOST, CONTENT_LENGTH, EXPECT];
-
-/// What a client says about itself to the gateway, and no provider is to see.
-const CLIENT_ONLY: [HeaderName; 3] = [COOKIE, ACCEPT_ENCODING, X_REQUEST_ID];
-
 /// Whose account at OpenAI is meant, which is the client's or the operator's own affair.
 const OPENAI: [HeaderName; 2] =
     [HeaderName::from_static("openai-organization"), HeaderName::from_static("openai-project")];
 
-/// What a provider says about itself or the operator's account, and no client is to see.
-const UPSTREAM_ONLY: [HeaderName; 3] = [SET_COOKIE, ALT_SVC, CONTENT_LENGTH];
+/// Whether a header is meaningful for one connection only (RFC 9110, section 7.6.1, and what older peers send).
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Whether it is said anew to the upstream: whom it is for, how long the body is, and that it comes without being asked for.
+fn is_per_message(name: &str) -> bool {
+    matches!(name, "content-length" | "expect" | "host")
+}
+
+/// Whether a client says it about itself to the gateway, so that no provider is to see it: the key above all.
+fn is_client_only(name: &str) -> bool {
+    matches!(name, "api-key" | "authorization" | "cookie" | "x-api-key" | "x-request-id")
+        || name.starts_with("x-stainless-")
+        || is_ours(name)
+}
+
+/// Whether a provider says it about itself or the operator's account, so that no client is to see it.
+fn is_upstream_only(name: &str) -> bool {
+    matches!(name, "alt-svc" | "content-length" | "openai-organization" | "openai-project" | "set-cookie")
+}
+
+/// Whether nobody but the gateway has a say in it.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("x-signalbox-")
+}
 
 /// Makes a client's headers fit for a provider: none that ends here, none that identifies the client, and no compression.
 pub(crate) fn clean_request(headers: &mut HeaderMap) {
-    clean_mount_request(headers);
-    remove_keys(headers);
-    remove_all(headers, &CLIENT_ONLY);
-    remove_prefixed(headers, &["x-stainless-", "x-signalbox-"]);
+    remove(headers, |name| is_hop_by_hop(name) || is_per_message(name) || is_client_only(name));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
 /// Makes a client's headers fit for a route's target: only those go that end here.
 pub(crate) fn clean_mount_request(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    remove_all(headers, &PER_MESSAGE);
+    remove(headers, |name| is_hop_by_hop(name) || is_per_message(name));
 }
 
-/// Makes a provider's headers fit for a client.
-pub(crate) fn clean_answer(headers: &mut HeaderMap) {
-    clean_mount_answer(headers);
-    remove_all(headers, &UPSTREAM_ONLY);
-    remove_openai(headers);
+/// Makes a provider's headers fit for a client, without those that are `private` in its dialect.
+pub(crate) fn clean_answer(headers: &mut HeaderMap, private: impl Fn(&str) -> bool) {
+    remove(headers, |name| is_hop_by_hop(name) || is_ours(name) || is_upstream_only(name) || private(name));
+    pass_request_id(headers);
 }
 
 /// Makes the headers of a route's target fit for a client; its request id goes on under a name of its own.
 pub(crate) fn clean_mount_answer(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    remove_prefixed(headers, &["x-signalbox-"]);
+    remove(headers, |name| is_hop_by_hop(name) || is_ours(name));
+    pass_request_id(headers);
+}
+
+fn pass_request_id(headers: &mut HeaderMap) {
     if let Some(theirs) = headers.remove(X_REQUEST_ID) {
         headers.insert(X_UPSTREAM_REQUEST_ID, theirs);
     }
@@ -105,17 +116,19 @@ pub(crate) fn remove_keys(headers: &mut HeaderMap) {
     remove_all(headers, &[AUTHORIZATION, X_API_KEY, API_KEY]);
 }
 
-/// Takes out what is meant for one connection only, and what `Connection` names as such.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect();
-    remove_all(headers, &named);
-    remove_all(headers, &HOP_BY_HOP);
+/// Takes out what ends here, and what `Connection` names as meant for one connection only, in one walk: most names are neither.
+fn remove(headers: &mut HeaderMap, ends_here: impl Fn(&str) -> bool) {
+    let listed = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let listed = listed.flat_map(|value| value.split(',')).map(str::trim);
+    let mut leaving: Vec<HeaderName> = listed.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect();
+    leaving.extend(headers.keys().filter(|name| ends_here(name.as_str())).cloned());
+    remove_all(headers, &leaving);
+}
+
+/// Takes out every header whose name begins so.
+pub(crate) fn remove_prefixed(headers: &mut HeaderMap, prefix: &str) {
+    let leaving: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with(prefix)).cloned().collect();
+    remove_all(headers, &leaving);
 }
 
 /// Takes out what the policy drops, then adds what it configures; a configured header gives way to the client's unless it overwrites.
@@ -143,16 +156,6 @@ fn remove_all(headers: &mut HeaderMap, names: &[HeaderName]) {
     for name in names {
         headers.remove(name);
     }
-}
-
-/// Takes out every header whose name begins so.
-pub(crate) fn remove_prefixed(headers: &mut HeaderMap, prefixes: &[&str]) {
-    let named: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| prefixes.iter().any(|prefix| name.as_str().starts_with(prefix)))
-        .cloned()
-        .collect();
-    remove_all(headers, &named);
 }
 
 #[cfg(test)]
@@ -244,9 +247,10 @@ pub(crate) mod tests {
             ("x-signalbox-attempts", "9"),
             ("x-request-id", "theirs"),
             ("content-type", "application/json"),
+            ("x-secret", "1"),
             ("x-ratelimit-remaining-requests", "9"),
         ]);
-        clean_answer(&mut headers);
+        clean_answer(&mut headers, |name| name == "x-secret");
         assert_eq!(headers.get(X_UPSTREAM_REQUEST_ID).unwrap(), "theirs");
         headers.remove(X_UPSTREAM_REQUEST_ID);
         assert_eq!(left(&headers), [("content-type", "application/json"), ("x-ratelimit-remaining-requests", "9")]);

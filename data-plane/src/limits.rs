@@ -194,7 +194,7 @@ impl Share {
 
     /// Tells the limits and what is left of them, as OpenAI does of its own, in place of anybody else's.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
-        headers::remove_prefixed(headers, &["x-ratelimit-"]);
+        headers::remove_prefixed(headers, "x-ratelimit-");
         let now = Instant::now();
         let used = self.meter.used(self.limits, now);
         let Limits { requests_per_minute, tokens_per_minute, .. } = self.limits;

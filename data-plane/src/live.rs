@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use signalbox_routing::{Id, Position, Runtime};
 use tokio::sync::watch;
 
-use crate::upstream::Upstreams;
+use crate::{cors::Policy, upstream::Upstreams};
 
 /// One revision, compiled and ready to serve. A request keeps the one that it started with.
 #[derive(Debug)]
@@ -20,6 +20,16 @@ pub struct Snapshot {
     pub upstreams: Upstreams,
     /// How it got here.
     pub source: ConfigSource,
+    /// What web pages' scripts are told; `None` = nothing.
+    pub(crate) cors: Option<Policy>,
+}
+
+impl Snapshot {
+    /// Makes ready what requests would else make anew each.
+    pub(crate) fn new(position: Position, runtime: Runtime, upstreams: Upstreams, source: ConfigSource) -> Self {
+        let cors = runtime.settings().cors.as_deref().map(Policy::of);
+        Self { position, runtime, upstreams, source, cors }
+    }
 }
 
 /// Where a configuration came from.
@@ -69,15 +79,10 @@ impl Live {
     pub(crate) fn lay_over(&self, provider: Id, models: Arc<[Arc<str>]>) {
         let turn = self.turn();
         let Some(previous) = turn.previous() else { return };
-        let Snapshot { position, runtime, upstreams, source } = &*previous;
+        let Snapshot { position, runtime, upstreams, source, .. } = &*previous;
         let mut found = runtime.found().clone();
         found.insert(provider, models);
-        turn.publish(Snapshot {
-            position: position.clone(),
-            runtime: runtime.discovered(&found),
-            upstreams: upstreams.clone(),
-            source: *source,
-        });
+        turn.publish(Snapshot::new(position.clone(), runtime.discovered(&found), upstreams.clone(), *source));
     }
 
     /// The position in force, and each that follows; `None` = not ready yet.
@@ -143,12 +148,8 @@ mod tests {
 
     fn snapshot(revision: u64) -> Snapshot {
         let revision = Revision::new(revision).unwrap();
-        Snapshot {
-            position: Position { epoch: "e".into(), revision, digest: Digest::default() },
-            runtime: Runtime::default(),
-            upstreams: Upstreams::default(),
-            source: ConfigSource::Stream,
-        }
+        let position = Position { epoch: "e".into(), revision, digest: Digest::default() };
+        Snapshot::new(position, Runtime::default(), Upstreams::default(), ConfigSource::Stream)
     }
 
     #[test]

@@ -1,21 +1,19 @@
 //! What is counted and measured, by labels of bounded number. Each gateway has its own: nothing is global to the process.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
+use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder as _, SharedString};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 use tokio::time::Instant;
 
-use crate::{
-    record::{Outcome, Record},
-    usage::Usage,
-};
+use crate::record::{Outcome, Record};
+
+mod tally;
+
+use tally::Tallies;
 
 const REQUESTS: &str = "signalbox_requests_total";
 const DURATION: &str = "signalbox_request_duration_seconds";
@@ -41,6 +39,7 @@ const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, N
 #[derive(Debug)]
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
+    tallies: Tallies,
     since: Instant,
     requests: AtomicU64,
     errors: AtomicU64,
@@ -76,6 +75,7 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Full(FIRST_EVENT.to_owned()), &SECONDS)?;
         let metrics = Self {
             recorder: builder.build_recorder(),
+            tallies: Tallies::default(),
             since: Instant::now(),
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
@@ -124,31 +124,7 @@ impl Metrics {
         if outcome == Outcome::Failed || outcome == Outcome::Broken {
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
-        // Shared, since every metric below has it.
-        let upstream: Arc<str> = record.upstream().unwrap_or_default().into();
-        let place = [
-            Label::from_static_parts("endpoint", record.operation.pattern()),
-            Label::new("upstream", SharedString::from(upstream)),
-        ];
-        let mut ending = place.to_vec();
-        ending.push(Label::new("code", record.status.map(|status| status.as_str().to_owned()).unwrap_or_default()));
-        ending.push(Label::from_static_parts("outcome", outcome.as_str()));
-        self.counter(Key::from_parts(REQUESTS, ending)).increment(1);
-        self.counter(Key::from_parts(BYTES, place.to_vec())).increment(record.bytes_out);
-        self.histogram(Key::from_parts(DURATION, place.to_vec())).record(took.as_secs_f64());
-        if record.trail.attempts > 0 {
-            self.counter(Key::from_parts(ATTEMPTS, place.to_vec())).increment(record.trail.attempts.into());
-        }
-        if let Some(Usage { prompt, completion }) = record.usage {
-            for (direction, tokens) in [("prompt", prompt), ("completion", completion)] {
-                let mut counted = place.to_vec();
-                counted.push(Label::from_static_parts("direction", direction));
-                self.counter(Key::from_parts(TOKENS, counted)).increment(tokens);
-            }
-        }
-        if let Some(first) = record.time_to_first_event() {
-            self.histogram(Key::from_parts(FIRST_EVENT, place.to_vec())).record(first.as_secs_f64());
-        }
+        self.tallies.count(&self.recorder, record, outcome, took);
     }
 
     /// Everything, in the Prometheus text format.
@@ -189,9 +165,5 @@ impl Metrics {
 
     fn gauge(&self, key: Key) -> Gauge {
         self.recorder.register_gauge(&key, &METADATA)
-    }
-
-    fn histogram(&self, key: Key) -> Histogram {
-        self.recorder.register_histogram(&key, &METADATA)
     }
 }

@@ -16,7 +16,11 @@ pub(crate) struct RequestId(Uuid);
 impl RequestId {
     /// One that nothing else has.
     pub(crate) fn new() -> Self {
-        Self(Uuid::now_v7())
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        // It need not be hard to guess, so that the system is not asked for chance each time.
+        let mut chance = [0; 10];
+        fastrand::fill(&mut chance);
+        Self(uuid::Builder::from_unix_timestamp_millis(now_ms.try_into().unwrap_or_default(), &chance).into_uuid())
     }
 
     /// It as a header's value.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     sync::Arc,
@@ -29,10 +29,9 @@ impl LogFile {
         }
     }
 
-    /// What writes into whichever file is open.
-    pub(crate) fn writer(&self) -> impl Fn() -> Arc<File> + Send + Sync + 'static {
-        let file = Arc::clone(&self.file);
-        move || file.load_full()
+    /// Writes into whichever file is open.
+    pub(crate) fn write(&self, text: &[u8]) -> io::Result<()> {
+        (&**self.file.load()).write_all(text)
     }
 
     /// Opens it anew on each SIGHUP. Where that fails, the old one is written on.
@@ -64,7 +63,7 @@ fn open(path: &PathBuf) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write as _};
+    use std::fs;
 
     use super::*;
 
@@ -74,7 +73,7 @@ mod tests {
         let (path, moved) = (dir.path().join("log"), dir.path().join("log.1"));
         fs::write(&path, "before\n").unwrap();
         let log = LogFile::open(path.clone()).unwrap();
-        let write = |line: &str| log.writer()().write_all(line.as_bytes()).unwrap();
+        let write = |line: &str| log.write(line.as_bytes()).unwrap();
         write("first\n");
         fs::rename(&path, &moved).unwrap();
         write("second\n");

@@ -4,7 +4,7 @@
 use std::{
     env,
     error::Error as _,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
 };
 
@@ -18,11 +18,15 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+mod batches;
 mod file;
 mod level;
+mod line;
 
+use batches::Batches;
 use file::LogFile;
 pub use level::Level;
+use line::Lines;
 
 /// How to log. Without a file, lines go to stderr, so that stdout carries only what was asked for.
 #[derive(Debug, Clone, Args)]
@@ -62,36 +66,62 @@ pub enum Error {
     /// The signal that files are rotated by cannot be listened to.
     #[error("SIGHUP cannot be listened to")]
     Signal(#[source] io::Error),
+    /// There is no thread that writes the lines.
+    #[error("no thread can be started that writes the log")]
+    Thread(#[source] io::Error),
+}
+
+/// A log that was started. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Log {
+    level: Level,
+    lines: Batches,
+}
+
+impl Log {
+    /// What changes the level.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level.clone()
+    }
+
+    /// Waits until every line is written. To be called before the process ends, since lines are written in batches.
+    pub fn flush(&self) {
+        self.lines.flush();
+    }
 }
 
 impl Logs {
-    /// Logs from now on, or ends the process with what is wrong with its usage. Returns what changes the level later. To be called
-    /// once in a process, on its runtime.
+    /// Logs from now on, or ends the process with what is wrong with its usage. To be called once in a process, on its runtime.
     #[must_use]
-    pub fn start<C: CommandFactory>(&self) -> Level {
+    pub fn start<C: CommandFactory>(&self) -> Log {
         self.try_start().unwrap_or_else(|error| {
             let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             C::command().error(ErrorKind::Io, format!("{error}{cause}")).exit()
         })
     }
 
-    fn try_start(&self) -> Result<Level, Error> {
+    fn try_start(&self) -> Result<Log, Error> {
         let (filter, handle) = reload::Layer::new(EnvFilter::new(&self.log_level));
         let level = Level::new(handle, &self.log_level);
-        let lines = Registry::default().with(filter);
-        match &self.log_file {
+        let registry = Registry::default().with(filter);
+        let lines = match &self.log_file {
             Some(path) => {
                 let file = LogFile::open(path.clone())?;
                 file.reopen_on_hangup().map_err(Error::Signal)?;
+                let lines = Batches::start(move |text| file.write(text)).map_err(Error::Thread)?;
                 let errors = io::stderr.with_max_level(tracing::Level::ERROR);
-                lines.with(self.lines(file.writer().and(errors), false)).init();
+                registry.with(self.lines(lines.clone().and(errors), false)).init();
+                lines
             }
             None => {
                 let ansi = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
-                lines.with(self.lines(io::stderr, ansi)).init();
+                let lines = Batches::start(|text| io::stderr().write_all(text)).map_err(Error::Thread)?;
+                registry.with(self.lines(lines.clone(), ansi)).init();
+                lines
             }
-        }
-        Ok(level)
+        };
+        Ok(Log { level, lines })
     }
 
     fn lines<S, W>(&self, writer: W, ansi: bool) -> Box<dyn tracing_subscriber::Layer<S> + Send + Sync>
@@ -99,10 +129,10 @@ impl Logs {
         S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
         W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
     {
-        let lines = fmt::layer().with_writer(writer).with_ansi(ansi);
-        match self.log_format {
-            LogFormat::Text => lines.boxed(),
-            LogFormat::Json => lines.json().boxed(),
+        let (lines, format) = (fmt::layer().with_writer(writer).with_ansi(ansi), self.log_format);
+        match format {
+            LogFormat::Text => lines.map_event_format(|library| Lines { format, library }).boxed(),
+            LogFormat::Json => lines.json().map_event_format(|library| Lines { format, library }).boxed(),
         }
     }
 }

@@ -84,6 +84,12 @@ impl Runtime {
         self.keys.len()
     }
 
+    /// Whether any provider in use is for anyone, whatever key they present.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.traffic.open
+    }
+
     /// Every provider in use, by id.
     pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.traffic.providers.values()
@@ -117,6 +123,8 @@ pub(crate) struct Traffic {
     pub(crate) settings: Settings,
     /// Providers in use, by id.
     pub(crate) providers: BTreeMap<Id, Arc<Provider>>,
+    /// Whether one of them is for anyone.
+    pub(crate) open: bool,
     /// Providers by what clients write before the slash; `None` = disabled, so that what is meant for it goes nowhere else.
     pub(crate) providers_by_prefix: BTreeMap<Arc<str>, Option<Arc<Provider>>>,
     pub(crate) redirects: Redirects,

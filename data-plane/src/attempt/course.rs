@@ -1,6 +1,6 @@
 //! Where a request is in its plan: what is left to try, and for how long. It decides who is tried next, never what an answer means.
 
-use std::{sync::Arc, vec};
+use std::{sync::Arc, time::Duration, vec};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use http::{HeaderName, StatusCode};
@@ -91,7 +91,7 @@ impl Course {
         let lease = once.lease;
         match &outcome {
             Ok(_) => trial.succeeded(),
-            Err(loss) if loss.cause.is_the_targets() => trial.failed(Instant::now()),
+            Err(loss) if loss.cause.is_the_targets() => self.tell_ejected(trial.failed(Instant::now())),
             Err(_) => drop(trial),
         }
         self.sent = true;
@@ -118,8 +118,9 @@ impl Course {
         if !goes_on {
             return Err(self.outcome.sum_up(weight, failed));
         }
+        let (request_id, next) = (self.call.request_id, &self.target.provider.id);
         let error: &dyn std::error::Error = &failed;
-        tracing::warn!(error, attempts = trail.attempts, next = %self.target.provider.id, "attempt failed: trying again");
+        tracing::warn!(request.id = %request_id, error, attempts = trail.attempts, %next, "attempt failed: trying again");
         self.outcome.add(weight, failed);
         Ok(())
     }
@@ -195,6 +196,13 @@ impl Course {
         let total = (!self.call.stream)
             .then(|| Deadline::after(self.started, self.target.provider.timeouts.total, Clock::Total));
         client.into_iter().chain(total).min()
+    }
+
+    fn tell_ejected(&self, ejected: Option<Duration>) {
+        if let Some(time) = ejected {
+            let Target { provider, model, .. } = &self.target;
+            tracing::warn!(request.id = %self.call.request_id, upstream.id = %provider.id, model.served = %model, ejected_ms = time.as_millis(), "target ejected");
+        }
     }
 
     fn next_target(&mut self) -> bool {

@@ -95,12 +95,7 @@ impl Draft {
         assert!(unusable.is_empty(), "{unusable:?}");
         let revision = Revision::new(7).unwrap();
         let position = Position { epoch: "tests".into(), revision, digest: Digest::default() };
-        door.live.turn().publish(Snapshot {
-            position,
-            runtime: compiled.runtime,
-            upstreams,
-            source: ConfigSource::Stream,
-        });
+        door.live.turn().publish(Snapshot::new(position, compiled.runtime, upstreams, ConfigSource::Stream));
         door
     }
 }

@@ -134,7 +134,7 @@ impl Applier {
         drop(previous);
         let shortfall = Arc::new(Shortfall { findings: compiled.findings, unusable });
         *lock(&self.shortfall) = Arc::clone(&shortfall);
-        turn.publish(Snapshot { position: position.clone(), runtime: compiled.runtime, upstreams, source });
+        turn.publish(Snapshot::new(position.clone(), compiled.runtime, upstreams, source));
         Ok(Applied { position, shortfall, decode_time: Duration::ZERO, apply_time: start.elapsed() })
     }
 }

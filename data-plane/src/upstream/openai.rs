@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Uri, header::SERVER};
+use http::{HeaderMap, HeaderName, Request, Uri};
 use signalbox_routing::{Dialect, Endpoint, Target};
 use url::form_urlencoded;
 
@@ -45,10 +45,9 @@ pub(crate) fn request(call: &Call, target: &Target, key: Option<&Key>) -> http::
 
 /// Makes an answer's headers fit for a client. What is said about the operator's account and server stays here.
 pub(crate) fn clean_answer(headers: &mut HeaderMap) {
-    headers::clean_answer(headers);
-    headers.remove(SERVER);
-    anthropic::clean_answer(headers);
-    headers::remove_prefixed(headers, &["x-ratelimit-"]);
+    headers::clean_answer(headers, |name| {
+        name == "server" || name.starts_with("x-ratelimit-") || anthropic::is_private(name)
+    });
 }
 
 /// What the upstream calls the exchange, where that is a text.

@@ -16,7 +16,7 @@ use crate::{
     finding::{Effect, Fault, Finding},
     name::{Id, Kind, ResourceName},
     resource::Change,
-    runtime::{Credential, Provider, Redirect, Redirects, Route, Settings, Traffic},
+    runtime::{Callers, Credential, Provider, Redirect, Redirects, Route, Settings, Traffic},
 };
 
 /// The traffic part after some changes, at most one for each resource.
@@ -49,10 +49,12 @@ pub(super) fn compile(previous: &Traffic, changes: &[&Change]) -> Traffic {
         .iter()
         .map(|Written { value, disabled }| (Arc::clone(&value.prefix), (!disabled).then(|| Arc::clone(value))))
         .collect();
+    let providers: BTreeMap<_, _> = in_use(providers).map(|provider| (provider.id.clone(), provider)).collect();
     Traffic {
         settings,
+        open: providers.values().any(|provider| provider.callers == Callers::Anyone),
+        providers,
         providers_by_prefix,
-        providers: in_use(providers).map(|provider| (provider.id.clone(), provider)).collect(),
         redirects,
         routes_by_segment,
         sources,

@@ -1,0 +1,208 @@
+//! How a line looks: as the library writes it. Only the line that every exchange leaves is written here, in the same look, at a
+//! fraction of what it costs there.
+
+use std::fmt::{self, Debug, Display};
+
+use jiff::Timestamp;
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
+
+use crate::LogFormat;
+
+/// The target of the line that an exchange leaves.
+const ACCESS: &str = "access";
+
+/// Writes that line by itself, and all others as the library does.
+#[derive(Debug)]
+pub(crate) struct Lines<L> {
+    pub(crate) format: LogFormat,
+    pub(crate) library: L,
+}
+
+impl<S, N, L> FormatEvent<S, N> for Lines<L>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    L: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let metadata = event.metadata();
+        let is_ours = metadata.target() == ACCESS && *metadata.level() == Level::INFO;
+        if !is_ours || writer.has_ansi_escapes() || context.lookup_current().is_some() {
+            return self.library.format_event(context, writer, event);
+        }
+        let now = Timestamp::now();
+        match self.format {
+            LogFormat::Text => write!(writer, "{now:.6}  INFO {ACCESS}:")?,
+            LogFormat::Json => write!(writer, r#"{{"timestamp":"{now:.6}","level":"INFO","fields":{{"#)?,
+        }
+        let mut fields = Fields { format: self.format, writer, any: false, written: Ok(()) };
+        event.record(&mut fields);
+        let Fields { mut writer, written, .. } = fields;
+        written?;
+        match self.format {
+            LogFormat::Text => writer.write_char('\n'),
+            LogFormat::Json => writeln!(writer, r#"}},"target":"{ACCESS}"}}"#),
+        }
+    }
+}
+
+/// The fields of a line, one after the other.
+struct Fields<'w> {
+    format: LogFormat,
+    writer: Writer<'w>,
+    any: bool,
+    written: fmt::Result,
+}
+
+impl Fields<'_> {
+    fn write(&mut self, field: &Field, value: impl FnOnce(&mut Self) -> fmt::Result) {
+        if self.written.is_ok() {
+            self.written = self.name(field.name()).and_then(|()| value(self));
+            self.any = true;
+        }
+    }
+
+    fn name(&mut self, name: &str) -> fmt::Result {
+        match self.format {
+            LogFormat::Text => {
+                self.writer.write_char(' ')?;
+                if name == "message" {
+                    return Ok(());
+                }
+                self.writer.write_str(name)?;
+                self.writer.write_char('=')
+            }
+            LogFormat::Json => {
+                self.writer.write_str(if self.any { ",\"" } else { "\"" })?;
+                self.writer.write_str(name)?;
+                self.writer.write_str("\":")
+            }
+        }
+    }
+
+    fn plain(&mut self, field: &Field, value: impl Display) {
+        self.write(field, |fields| write!(fields.writer, "{value}"));
+    }
+
+    fn quoted(&mut self, text: &str) -> fmt::Result {
+        let needs_no_escape = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+        if text.bytes().all(needs_no_escape) {
+            self.writer.write_char('"')?;
+            self.writer.write_str(text)?;
+            return self.writer.write_char('"');
+        }
+        match self.format {
+            LogFormat::Text => write!(self.writer, "{text:?}"),
+            LogFormat::Json => self.writer.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?),
+        }
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.plain(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.plain(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.plain(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.write(field, |fields| fields.quoted(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.write(field, |fields| match fields.format {
+            LogFormat::Text => write!(fields.writer, "{value:?}"),
+            LogFormat::Json => fields.quoted(&format!("{value:?}")),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use tracing_subscriber::{Layer as _, Registry, fmt as library, layer::SubscriberExt as _};
+
+    use super::*;
+
+    /// What is written of everything that is said meanwhile, by us or by the library, but for when it was said.
+    fn written(format: LogFormat, by_us: bool, say: impl FnOnce()) -> Vec<String> {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&text);
+        let layer = library::layer().with_ansi(false).with_writer(move || Taken(Arc::clone(&taken)));
+        let layer = match (format, by_us) {
+            (LogFormat::Text, false) => layer.boxed(),
+            (LogFormat::Json, false) => layer.json().boxed(),
+            (LogFormat::Text, true) => layer.map_event_format(|library| Lines { format, library }).boxed(),
+            (LogFormat::Json, true) => layer.json().map_event_format(|library| Lines { format, library }).boxed(),
+        };
+        tracing::subscriber::with_default(Registry::default().with(layer), say);
+        let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
+        text.lines().map(without_time).collect()
+    }
+
+    fn without_time(line: &str) -> String {
+        let begin = line.find("20").expect("a line has a time");
+        let (before, rest) = line.split_at(begin);
+        let (time, after) = rest.split_once('Z').expect("a time is in UTC");
+        assert_eq!(time.len(), "2026-01-02T03:04:05.678901".len(), "{time}");
+        format!("{before}TIME{after}")
+    }
+
+    struct Taken(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Taken {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn say_everything() {
+        for model in ["gpt-4.1", "", "two words", "a \"quote\" and a \\", "line\nfeed\u{1b}[31m\u{7f}", "ünï/c☃"] {
+            tracing::info!(
+                target: "access",
+                {
+                    request.id = %"019a-1", response.status = Some(200_u16), request.bytes = None::<u64>, outcome = "completed",
+                    model.requested = Some(model), model.served = ?model, credential.name = ?Some(model), attempts = 2_u32,
+                    signed = -3_i64, streamed = true,
+                },
+                "exchange"
+            );
+        }
+        tracing::info!(target: "access", "nothing but words");
+        tracing::info!(target: "access", alone = 1_u64);
+        tracing::warn!(target: "access", code = 1_u64, "another level");
+        tracing::info!(code = 1_u64, "another target");
+        tracing::info_span!("request", request.id = 7_u64).in_scope(|| tracing::info!(target: "access", "inside"));
+    }
+
+    #[test]
+    fn every_line_looks_as_the_library_would_have_it() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let (ours, theirs) = (written(format, true, say_everything), written(format, false, say_everything));
+            assert_eq!(ours, theirs);
+            assert!(ours.len() >= 11, "{ours:?}");
+        }
+    }
+}
