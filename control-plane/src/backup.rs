@@ -123,6 +123,7 @@ struct Shelf {
 impl Shelf {
     fn open(database: &Path, kind: &str, keep: usize) -> Result<Self, Error> {
         let folder = DataDir::open(files::folder(database).join(BACKUPS))?;
+        files::clear_abandoned(&folder.join(""));
         let name = database.file_stem().unwrap_or_default().display();
         Ok(Self { folder, prefix: format!("{name}-{kind}-"), keep })
     }

@@ -6,6 +6,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -146,9 +147,35 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync(folder(path))
 }
 
+/// How the names begin of what is not finished.
+const UNFINISHED: &str = ".unfinished-";
+
 /// A name beside a file for what is to become it.
 pub(crate) fn unfinished(path: &Path) -> PathBuf {
-    folder(path).join(format!(".unfinished-{}", uuid::Uuid::new_v4()))
+    folder(path).join(format!("{UNFINISHED}{}", uuid::Uuid::new_v4()))
+}
+
+/// For how long nobody has written to what nobody will finish.
+const ABANDONED: Duration = Duration::from_mins(1);
+
+/// Removes what programs that were killed left unfinished in a folder. What takes its time is locked by whoever works on it.
+pub(crate) fn clear_abandoned(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) && is_abandoned(&path) {
+            match fs::remove_file(&path) {
+                Ok(()) => tracing::info!(file = %path.display(), "removed what was left unfinished"),
+                Err(error) => tracing::warn!(file = %path.display(), %error, "left unfinished, and cannot be removed"),
+            }
+        }
+    }
+}
+
+fn is_abandoned(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let written = file.metadata().and_then(|metadata| metadata.modified());
+    let age = written.ok().and_then(|written| written.elapsed().ok());
+    age.is_some_and(|age| age > ABANDONED) && file.try_lock().is_ok()
 }
 
 /// Gives a finished file its name, which nothing may have yet.
@@ -218,6 +245,20 @@ mod tests {
         let path = root.path().join("token");
         fs::write(&path, "  secret\r\n").unwrap();
         assert_eq!(read_secret(&path).unwrap().expose_secret(), "secret");
+    }
+
+    #[test]
+    fn what_nobody_works_on_any_more_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let [old, locked, new, other] =
+            [".unfinished-1", ".unfinished-2", ".unfinished-3", "finished"].map(|name| root.path().join(name));
+        let made = [&old, &locked, &new, &other].map(|path| File::create(path).unwrap());
+        let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
+        [0, 1, 3].into_iter().for_each(|at| made[at].set_modified(long_ago).unwrap());
+        made[1].try_lock().unwrap();
+        clear_abandoned(root.path());
+        assert_eq!([old, locked, new, other].map(|path| path.exists()), [false, true, true, true]);
+        clear_abandoned(&root.path().join("no such folder"));
     }
 
     #[test]

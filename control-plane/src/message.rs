@@ -11,12 +11,10 @@ use signalbox_routing::{InvalidName, Kind, ResourceName};
 use crate::key::Fingerprint;
 
 mod difference;
-mod packed;
 mod rules;
 mod spec;
 
 pub(crate) use difference::fields as differing_fields;
-pub(crate) use packed::Packed;
 pub(crate) use rules::findings as rule_findings;
 pub use spec::{Unreadable, descriptor};
 pub(crate) use spec::{dynamic, is_output_only, read as read_spec, write as write_spec};

@@ -8,8 +8,12 @@ use signalbox_routing::{Digest, Id, Kind, Position, Resource, ResourceName, Runt
 
 use crate::{
     history::{History, Since},
-    message::{Message, Packed},
+    message::Message,
 };
+
+mod packed;
+
+use packed::Packed;
 
 /// A resource at one version.
 #[derive(Debug, Clone)]
@@ -23,10 +27,11 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// A resource as operators see it, output fields filled in and no secret inside, and as data planes get it.
+    /// A resource as operators see it, output fields filled in and no secret inside, and as data planes get it. Both must be the same
+    /// version of it.
     #[must_use]
     pub fn new(message: &Message, resource: Resource) -> Self {
-        Self { resource, message: message.pack(), content: Digest::default() }
+        Self { resource, message: Packed::of(message), content: Digest::default() }
     }
 
     /// The same, as it is stored: this is what it adds to the digest of the tables.
@@ -37,7 +42,36 @@ impl Stored {
     /// As operators see it: output fields filled in, no secret inside. It is unpacked with each call.
     #[must_use]
     pub fn message(&self) -> Message {
-        self.message.unpack(self.resource.name.kind())
+        self.message.unpack(&self.resource)
+    }
+}
+
+/// Resources that are taken in together, and what they add to the digests.
+#[derive(Debug, Default)]
+pub(crate) struct Bulk {
+    resources: Vec<Arc<Stored>>,
+    digest: Digest,
+    content: Digest,
+}
+
+impl FromIterator<Stored> for Bulk {
+    fn from_iter<I: IntoIterator<Item = Stored>>(all: I) -> Self {
+        let mut bulk = Self::default();
+        for stored in all {
+            bulk.digest = bulk.digest.with(stored.resource.digest());
+            bulk.content = bulk.content.with(stored.content);
+            bulk.resources.push(Arc::new(stored));
+        }
+        bulk
+    }
+}
+
+impl Bulk {
+    /// Both together.
+    pub(crate) fn with(mut self, other: Self) -> Self {
+        self.resources.extend(other.resources);
+        let (digest, content) = (self.digest.with(other.digest), self.content.with(other.content));
+        Self { digest, content, ..self }
     }
 }
 
@@ -113,6 +147,20 @@ impl State {
             content = content.without(before.content);
         }
         (self.position.digest, self.resources.content) = (digest, content);
+    }
+
+    /// Takes in resources of which none is there yet.
+    pub(crate) fn fill(&mut self, bulk: Bulk) {
+        let Bulk { mut resources, digest, content } = bulk;
+        self.position.digest = self.position.digest.with(digest);
+        self.resources.content = self.resources.content.with(content);
+        // In order they fill the maps' nodes, which are of one size however much is in them.
+        resources.sort_unstable_by(|a, b| a.resource.name.cmp(&b.resource.name));
+        for of_a_kind in resources.chunk_by(|a, b| a.resource.name.kind() == b.resource.name.kind()) {
+            let Some(kind) = of_a_kind.first().map(|stored| stored.resource.name.kind()) else { continue };
+            let map = self.resources.of_mut(kind);
+            *map = map.insert_many(of_a_kind.iter().map(|stored| (stored.resource.name.clone(), Arc::clone(stored))));
+        }
     }
 
     /// What lies between a position that somebody holds and this state.

@@ -54,9 +54,18 @@ impl Runtime {
     /// what the changed ones do; with any other change everything but the client keys is compiled anew.
     #[must_use]
     pub fn apply(&self, changes: &[Change]) -> Compiled {
-        let latest: BTreeMap<&ResourceName, &Change> = changes.iter().map(|change| (change.name(), change)).collect();
-        let (keys, others): (Vec<&Change>, Vec<&Change>) =
-            latest.into_values().partition(|change| change.name().kind() == Kind::ClientKey);
+        self.after(changes.iter().map(Change::step).collect())
+    }
+
+    /// The configuration of these resources alone, as [`apply`](Self::apply) makes it.
+    #[must_use]
+    pub fn of<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> Compiled {
+        Self::default().after(resources.into_iter().map(|resource| (&resource.name, Some(resource))).collect())
+    }
+
+    fn after(&self, latest: BTreeMap<&ResourceName, Option<&Resource>>) -> Compiled {
+        let (keys, others): (Vec<Step<'_>>, Vec<Step<'_>>) =
+            latest.into_iter().partition(|(name, _)| name.kind() == Kind::ClientKey);
         let mut runtime = self.clone();
         if !others.is_empty() {
             runtime.traffic = Arc::new(traffic::compile(&self.traffic, &others));
@@ -68,6 +77,9 @@ impl Runtime {
         Compiled { runtime, findings }
     }
 }
+
+/// A resource's name and the resource from now on; `None` = it is removed.
+type Step<'a> = (&'a ResourceName, Option<&'a Resource>);
 
 /// What everything but the client keys is compiled from.
 pub(crate) type Sources = BTreeMap<ResourceName, Source>;

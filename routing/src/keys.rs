@@ -2,7 +2,8 @@
 //! changes in microseconds while older configurations go on serving. It never sees a key itself.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    borrow::Borrow,
+    collections::{BTreeMap, HashSet},
     fmt,
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher},
     sync::Arc,
@@ -18,8 +19,8 @@ use crate::{
 /// Every client key, whether or not it is disabled or expired. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Keys {
-    by_digest: Sharded<Sha256, Arc<ClientKey>, BuildHasherDefault<FirstBytes>>,
-    by_id: Sharded<Id, Arc<ClientKey>, BuildHasherDefault<DefaultHasher>>,
+    by_digest: Sharded<ByDigest, BuildHasherDefault<FirstBytes>>,
+    by_id: Sharded<ById, BuildHasherDefault<DefaultHasher>>,
     denied: Arc<BTreeMap<ResourceName, Denied>>,
 }
 
@@ -32,11 +33,11 @@ struct Denied {
 
 impl Keys {
     pub(crate) fn by_digest(&self, sha256: &[u8; 32]) -> Option<&Arc<ClientKey>> {
-        self.by_digest.get(&Sha256(*sha256))
+        self.by_digest.get(sha256).map(|ByDigest(key)| key)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ClientKey>> {
-        self.by_id.values()
+        self.by_id.iter().map(|ById(key)| key)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -48,15 +49,15 @@ impl Keys {
         if let Some(holder) = self.by_digest(&key.sha256) {
             return Err(holder.id.clone());
         }
-        self.by_digest.insert(Sha256(key.sha256), Arc::clone(&key));
-        self.by_id.insert(key.id.clone(), key);
+        self.by_digest.insert(ByDigest(Arc::clone(&key)));
+        self.by_id.insert(ById(key));
         Ok(())
     }
 
     /// Forgets a key and the digest that it had.
     pub(crate) fn remove(&mut self, name: &ResourceName) {
-        if let Some(key) = Id::parse(name.id()).ok().and_then(|id| self.by_id.remove(&id)) {
-            self.by_digest.remove(&Sha256(key.sha256));
+        if let Some(ById(key)) = self.by_id.take(name.id()) {
+            self.by_digest.take(&key.sha256);
         }
         if self.denied.contains_key(name) {
             Arc::make_mut(&mut self.denied).remove(name);
@@ -86,13 +87,51 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// A digest as the key of a map.
-#[derive(Clone, PartialEq, Eq)]
-struct Sha256([u8; 32]);
+/// A key that is told from others by its digest, which is in it already.
+#[derive(Clone)]
+struct ByDigest(Arc<ClientKey>);
 
-impl Hash for Sha256 {
+impl Borrow<[u8; 32]> for ByDigest {
+    fn borrow(&self) -> &[u8; 32] {
+        &self.0.sha256
+    }
+}
+
+impl PartialEq for ByDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.sha256 == other.0.sha256
+    }
+}
+
+impl Eq for ByDigest {}
+
+impl Hash for ByDigest {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.0);
+        self.0.sha256.hash(state);
+    }
+}
+
+/// A key that is told from others by its id.
+#[derive(Clone)]
+struct ById(Arc<ClientKey>);
+
+impl Borrow<str> for ById {
+    fn borrow(&self) -> &str {
+        self.0.id.as_str()
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.as_str().hash(state);
     }
 }
 
@@ -101,6 +140,7 @@ impl Hash for Sha256 {
 struct FirstBytes(u64);
 
 impl Hasher for FirstBytes {
+    /// An array's length is written before the array, and the last that is written counts.
     fn write(&mut self, bytes: &[u8]) {
         if let Some(first) = bytes.first_chunk() {
             self.0 = u64::from_le_bytes(*first);
@@ -115,49 +155,55 @@ impl Hasher for FirstBytes {
 /// With a hundred thousand entries a write copies about four hundred of them.
 const SHARDS: usize = 256;
 
-/// A hash map that shares what is not written to with the maps it was cloned from.
-struct Sharded<K, V, S> {
-    shards: Arc<[Shard<K, V, S>]>,
+/// A hash set that shares what is not written to with the sets it was cloned from.
+struct Sharded<T, S> {
+    shards: Arc<[Shard<T, S>]>,
 }
 
-type Shard<K, V, S> = Arc<HashMap<K, V, S>>;
+type Shard<T, S> = Arc<HashSet<T, S>>;
 
-impl<K, V, S> Clone for Sharded<K, V, S> {
+impl<T, S> Clone for Sharded<T, S> {
     fn clone(&self) -> Self {
         Self { shards: Arc::clone(&self.shards) }
     }
 }
 
-impl<K, V, S: Default> Default for Sharded<K, V, S> {
+impl<T, S: Default> Default for Sharded<T, S> {
     fn default() -> Self {
-        let empty = Arc::new(HashMap::default());
+        let empty = Arc::new(HashSet::default());
         Self { shards: vec![empty; SHARDS].into() }
     }
 }
 
-impl<K: Eq + Hash + Clone, V: Clone, S: BuildHasher + Default + Clone> Sharded<K, V, S> {
-    /// A shard's own map tells its entries apart by the lowest and the highest bits, so that these here are from the middle.
-    fn index(key: &K) -> usize {
-        usize::from((S::default().hash_one(key) >> 32).to_le_bytes()[0])
+impl<T: Eq + Hash + Clone, S: BuildHasher + Default + Clone> Sharded<T, S> {
+    /// A shard's own set tells its entries apart by the lowest and the highest bits, so that these here are from the middle.
+    fn index<Q: Hash + ?Sized>(entry: &Q) -> usize {
+        usize::from((S::default().hash_one(entry) >> 32).to_le_bytes()[0])
     }
 
-    fn get(&self, key: &K) -> Option<&V> {
-        self.shards.get(Self::index(key))?.get(key)
+    fn get<Q: Eq + Hash + ?Sized>(&self, part: &Q) -> Option<&T>
+    where
+        T: Borrow<Q>,
+    {
+        self.shards.get(Self::index(part))?.get(part)
     }
 
-    fn insert(&mut self, key: K, value: V) {
-        if let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(Self::index(&key)) {
-            Arc::make_mut(shard).insert(key, value);
+    fn insert(&mut self, entry: T) {
+        if let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(Self::index(&entry)) {
+            Arc::make_mut(shard).replace(entry);
         }
     }
 
-    fn remove(&mut self, key: &K) -> Option<V> {
-        self.get(key)?;
-        Arc::make_mut(Arc::make_mut(&mut self.shards).get_mut(Self::index(key))?).remove(key)
+    fn take<Q: Eq + Hash + ?Sized>(&mut self, part: &Q) -> Option<T>
+    where
+        T: Borrow<Q>,
+    {
+        self.get(part)?;
+        Arc::make_mut(Arc::make_mut(&mut self.shards).get_mut(Self::index(part))?).take(part)
     }
 
-    fn values(&self) -> impl Iterator<Item = &V> {
-        self.shards.iter().flat_map(|shard| shard.values())
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.shards.iter().flat_map(|shard| shard.iter())
     }
 
     fn len(&self) -> usize {
@@ -170,30 +216,30 @@ mod tests {
     use super::*;
     use crate::fixture::digest;
 
-    type Digests = Sharded<Sha256, usize, BuildHasherDefault<FirstBytes>>;
+    type Digests = Sharded<[u8; 32], BuildHasherDefault<FirstBytes>>;
 
     fn filled(entries: usize) -> Digests {
-        let mut map = Digests::default();
-        (0..entries).for_each(|entry| map.insert(Sha256(digest(&entry.to_string())), entry));
-        map
+        let mut set = Digests::default();
+        (0..entries).for_each(|entry| set.insert(digest(&entry.to_string())));
+        set
     }
 
     #[test]
     fn entries_spread_evenly_and_are_found_again() {
-        let map = filled(10_000);
-        let fullest = map.shards.iter().map(|shard| shard.len()).max();
+        let set = filled(10_000);
+        let fullest = set.shards.iter().map(|shard| shard.len()).max();
         assert!(fullest < Some(100), "{fullest:?} entries in one of {SHARDS} shards");
-        assert_eq!(map.len(), 10_000);
-        assert!((0..10_000).all(|entry| map.get(&Sha256(digest(&entry.to_string()))) == Some(&entry)));
+        assert_eq!(set.len(), 10_000);
+        assert!((0..10_000).map(|entry| digest(&entry.to_string())).all(|entry| set.get(&entry) == Some(&entry)));
     }
 
     #[test]
     fn a_write_copies_one_shard_and_leaves_the_rest_shared() {
         let before = filled(1000);
         let mut after = before.clone();
-        after.insert(Sha256(digest("one more")), 1000);
-        after.remove(&Sha256(digest("one more")));
-        after.remove(&Sha256(digest("not there")));
+        after.insert(digest("one more"));
+        after.take(&digest("one more"));
+        after.take(&digest("not there"));
         let copied = before.shards.iter().zip(after.shards.iter()).filter(|(a, b)| !Arc::ptr_eq(a, b)).count();
         assert_eq!((copied, before.len(), after.len()), (1, 1000, 1000));
     }

@@ -112,4 +112,12 @@ impl Change {
             Self::Remove(name) => name,
         }
     }
+
+    /// The resource that it is about, and what becomes of it; `None` = it is removed.
+    pub(crate) const fn step(&self) -> (&ResourceName, Option<&Resource>) {
+        match self {
+            Self::Upsert(resource) => (&resource.name, Some(resource)),
+            Self::Remove(name) => (name, None),
+        }
+    }
 }

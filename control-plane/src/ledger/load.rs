@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, thread};
 
 use futures_util::TryStreamExt as _;
-use signalbox_routing::{Change, Digest, Position, ResourceName, Revision, Runtime};
+use signalbox_routing::{Digest, Position, ResourceName, Revision, Runtime};
 use sqlx::SqliteConnection;
 use tokio::task::spawn_blocking;
 
@@ -14,7 +14,7 @@ use crate::{
     history::{History, Past},
     message::{Message, Stamp, read_spec},
     seal::DataKey,
-    state::{Resources, State, Stored},
+    state::{Bulk, Resources, State, Stored},
     store::{
         content, resources,
         revisions::{self, Head},
@@ -40,29 +40,23 @@ pub(super) async fn state(connection: &mut SqliteConnection, key: &DataKey) -> R
 
     let at_once = thread::available_parallelism().map_or(1, usize::from);
     let held = Arc::new(all_held(connection, key).await?);
-    let blocks = resources::stream(connection).map_err(OpenError::from).try_chunks(BLOCK).map_err(|error| error.1);
-    let mut read = blocks.map_ok(|rows| read(rows, &held)).try_buffered(at_once);
-    while let Some(block) = read.try_next().await? {
-        for stored in block {
-            state.replace(stored.resource.name.clone(), Some(Arc::new(stored)));
-        }
-    }
-    drop(read);
+    let blocks = resources::blocks(connection).map_err(OpenError::from);
+    let read = blocks.map_ok(|block| read(block, &held)).try_buffered(at_once);
+    state.fill(read.try_fold(Bulk::default(), async |all, block| Ok(all.with(block))).await?);
     require_whole(&state, &head)?;
     state.history = history(connection, &state).await?;
     state.runtime = compile(&state);
     Ok(Loaded { state, head })
 }
 
-/// Rows that are read in one go.
-const BLOCK: usize = 1024;
-
 /// Reads a block of rows beside whatever else is being done.
-async fn read(rows: Vec<resources::Row>, held: &Arc<BTreeMap<String, Held>>) -> Result<Vec<Stored>, OpenError> {
+async fn read(block: resources::Block, held: &Arc<BTreeMap<String, Held>>) -> Result<Bulk, OpenError> {
     let held = Arc::clone(held);
-    let none = Held::default();
-    let read = move || rows.iter().map(|row| stored(row, held.get(&row.name).unwrap_or(&none))).collect();
-    spawn_blocking(read).await?
+    spawn_blocking(move || {
+        let none = Held::default();
+        block.rows()?.iter().map(|row| stored(row, held.get(&row.name).unwrap_or(&none))).collect()
+    })
+    .await?
 }
 
 /// The tables must hold what was committed: by their own digest, which no build makes otherwise; where none was kept, by that of what
@@ -76,8 +70,7 @@ fn require_whole(state: &State, head: &Head) -> Result<(), OpenError> {
 }
 
 fn compile(state: &State) -> Runtime {
-    let changes: Vec<Change> = state.resources().map(|stored| Change::Upsert(stored.resource.clone())).collect();
-    let compiled = Runtime::default().apply(&changes);
+    let compiled = Runtime::of(state.resources().map(|stored| &stored.resource));
     for finding in &compiled.findings {
         tracing::warn!(%finding, "a stored resource is not in force as written");
     }

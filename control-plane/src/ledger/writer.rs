@@ -85,7 +85,7 @@ impl Writer {
     }
 
     /// A commit that failed may be on the disk all the same: what the file says counts.
-    async fn decide(&mut self, error: store::Error, written: &Written) -> Result<(), Error> {
+    pub(super) async fn decide(&mut self, error: store::Error, written: &Written) -> Result<(), Error> {
         self.store.give_up_writer();
         let state = &written.state;
         match self.is_stored(state).await {

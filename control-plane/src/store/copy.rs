@@ -30,9 +30,12 @@ pub(crate) async fn copy(from: &Path, to: &Path) -> Result<Option<Head>, Error> 
         return Err(Error::Exists { path: to.to_owned() });
     }
     let unfinished = files::unfinished(to);
-    let copied = fill(from, &unfinished).await;
     let failed = |source| Error::File { path: to.to_owned(), source };
-    match copied {
+    // Empty and its owner's alone before anything is in it.
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(failed)?;
+    // Locked, so that nobody takes it for abandoned. A file system without locks is no reason to have no copy.
+    let _ = file.lock();
+    match fill(from, &unfinished, &file).await {
         Ok(head) => {
             files::settle_new(&unfinished, to).map_err(failed)?;
             Ok(head)
@@ -45,11 +48,9 @@ pub(crate) async fn copy(from: &Path, to: &Path) -> Result<Option<Head>, Error> 
     }
 }
 
-async fn fill(from: &Path, to: &Path) -> Result<Option<Head>, Error> {
+async fn fill(from: &Path, to: &Path, file: &File) -> Result<Option<Head>, Error> {
     let failed = |source| Error::File { path: to.to_owned(), source };
     let text = to.to_str().ok_or_else(|| Error::NotText { path: to.to_owned() })?;
-    // Empty and its owner's alone before anything is in it.
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(failed)?;
     let mut connection = reader(from).await?;
     sqlx::query("VACUUM INTO ?").bind(text).execute(&mut connection).await?;
     connection.close().await?;

@@ -25,7 +25,11 @@ impl Lock {
         let failed = |source| Error::LockFile { path: path.clone(), source };
         let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path).map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => {
+                // A restore works beside the database, and only under this lock.
+                files::clear_abandoned(files::folder(database));
+                Ok(Self { _file: file })
+            }
             Err(TryLockError::WouldBlock) => Err(Error::InUse { path: database.to_owned() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }

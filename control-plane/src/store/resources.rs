@@ -2,14 +2,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::{Stream, TryStreamExt as _, stream};
+use serde::Deserialize;
 use signalbox_routing::{Kind, ResourceName};
 use sqlx::SqliteConnection;
 
 use super::Error;
 
 /// A resource as it is stored.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, sqlx::FromRow, Deserialize)]
 pub(crate) struct Row {
     /// Its name.
     pub(crate) name: String,
@@ -65,24 +66,75 @@ macro_rules! taking {
     };
 }
 
-/// Every resource there is.
-pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Row>, Error> {
-    stream(connection).try_collect().await
+/// Rows that are handed over at once.
+const BLOCK: i64 = 1024;
+
+/// The rowid before all that SQLite gives.
+const BEFORE_ALL: i64 = i64::MIN;
+
+/// Many rows as one text: to be handed each of them takes longer than all that is done with it.
+#[derive(Debug)]
+pub(crate) struct Block(String);
+
+impl Block {
+    /// The rows in it.
+    pub(crate) fn rows(&self) -> Result<Vec<Row>, Error> {
+        serde_json::from_str(&self.0).map_err(|error| sqlx::Error::Decode(error.into()).into())
+    }
 }
 
-/// Every resource there is, one after the other.
-pub(crate) fn stream(connection: &mut SqliteConnection) -> impl Stream<Item = Result<Row, Error>> + Send {
-    sqlx::query_as(
-        "SELECT 'settings' AS name, spec, revision, 0 AS create_time_us, update_time_us FROM settings
-         UNION ALL SELECT 'providers/' || id, spec, revision, create_time_us, update_time_us FROM providers
-         UNION ALL SELECT 'providers/' || provider || '/credentials/' || id, spec, revision, create_time_us, update_time_us
-             FROM credentials
-         UNION ALL SELECT 'clientKeys/' || id, spec, revision, create_time_us, update_time_us FROM client_keys
-         UNION ALL SELECT 'redirects/' || id, spec, revision, create_time_us, update_time_us FROM redirects
-         UNION ALL SELECT 'routes/' || id, spec, revision, create_time_us, update_time_us FROM routes",
-    )
-    .fetch(connection)
-    .map_err(Error::from)
+macro_rules! block {
+    ($table:literal, $name:literal, $create_time:literal) => {
+        concat!(
+            "SELECT json_group_array(json_array(",
+            $name,
+            ", spec, revision, ",
+            $create_time,
+            ", update_time_us)), max(row) FROM (SELECT rowid AS row, * FROM ",
+            $table,
+            " WHERE rowid > ? ORDER BY rowid LIMIT ?)"
+        )
+    };
+}
+
+/// The rows of a kind after one, as a JSON array with an array for each, in the order of [`Row`]'s fields; and the last of them.
+const fn block(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Settings => block!("settings", "'settings'", "0"),
+        Kind::Provider => block!("providers", "'providers/' || id", "create_time_us"),
+        Kind::Credential => {
+            block!("credentials", "'providers/' || provider || '/credentials/' || id", "create_time_us")
+        }
+        Kind::ClientKey => block!("client_keys", "'clientKeys/' || id", "create_time_us"),
+        Kind::Redirect => block!("redirects", "'redirects/' || id", "create_time_us"),
+        Kind::Route => block!("routes", "'routes/' || id", "create_time_us"),
+    }
+}
+
+/// Every resource there is, as it was while nothing is written in between.
+pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Row>, Error> {
+    blocks(connection)
+        .try_fold(Vec::new(), async |mut all, block| {
+            all.extend(block.rows()?);
+            Ok(all)
+        })
+        .await
+}
+
+/// Every resource there is, a kind after the other. Only in a transaction are they all of one moment.
+pub(crate) fn blocks(connection: &mut SqliteConnection) -> impl Stream<Item = Result<Block, Error>> + Send {
+    let start = (connection, Kind::ALL.as_slice(), BEFORE_ALL);
+    stream::try_unfold(start, async |(connection, mut kinds, mut after)| {
+        while let [kind, others @ ..] = kinds {
+            let read = sqlx::query_as(block(*kind)).bind(after).bind(BLOCK).fetch_one(&mut *connection);
+            let (rows, last): (String, Option<i64>) = read.await?;
+            if let Some(last) = last {
+                return Ok(Some((Block(rows), (connection, kinds, last))));
+            }
+            (kinds, after) = (others, BEFORE_ALL);
+        }
+        Ok(None)
+    })
 }
 
 /// Removes the row of a resource, and hands it back; `None` where there was none.

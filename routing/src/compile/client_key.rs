@@ -4,12 +4,12 @@ use std::{cmp::Ordering, num::NonZeroU64, panic::resume_unwind, sync::Arc, threa
 
 use signalbox_proto::config::v1 as config;
 
-use super::{decode, faults::Faults, supported, value};
+use super::{Step, decode, faults::Faults, supported, value};
 use crate::{
     finding::{Effect, Fault},
     keys::Keys,
     name::ResourceName,
-    resource::{Change, Resource},
+    resource::Resource,
     runtime::{ClientKey, Limits},
 };
 
@@ -17,23 +17,20 @@ use crate::{
 const MAX_PATTERNS: usize = 1000;
 
 /// Brings the keys up to date with some changes, at most one for each key.
-pub(super) fn apply(keys: &mut Keys, changes: &[&Change]) {
+pub(super) fn apply(keys: &mut Keys, changes: &[Step<'_>]) {
     if changes.is_empty() {
         return;
     }
     // All that is changed gives up its digest first, so that two keys may exchange theirs.
-    changes.iter().for_each(|change| keys.remove(change.name()));
-    let mut due: Vec<Resource> = keys.take_denied().collect();
-    due.extend(changes.iter().filter_map(|change| match change {
-        Change::Upsert(resource) => Some(resource.clone()),
-        Change::Remove(_) => None,
-    }));
-    due.sort_by(older);
+    changes.iter().for_each(|(name, _)| keys.remove(name));
+    let denied: Vec<Resource> = keys.take_denied().collect();
+    let mut due: Vec<&Resource> = denied.iter().chain(changes.iter().filter_map(|(_, after)| *after)).collect();
+    due.sort_by(|a, b| older(a, b));
     let compiled = compile_all(&due);
     for (resource, compiled) in due.into_iter().zip(compiled) {
         if let Err(faults) = compiled.and_then(|key| insert(keys, key)) {
             let findings = faults.into_findings(&resource.name, Effect::Deny).collect();
-            keys.deny(resource, findings);
+            keys.deny(resource.clone(), findings);
         }
     }
 }
@@ -42,13 +39,16 @@ pub(super) fn apply(keys: &mut Keys, changes: &[&Change]) {
 const MANY: usize = 4096;
 
 /// Compiles each key, on every core where there are many: none depends on another.
-fn compile_all(due: &[Resource]) -> Vec<Result<ClientKey, Faults>> {
+fn compile_all(due: &[&Resource]) -> Vec<Result<Arc<ClientKey>, Faults>> {
     let cores = if due.len() < MANY { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
     let (mine, others) = due.split_at(due.len().div_ceil(cores));
     let share = mine.len().max(1);
+    let compile = |resource: &&Resource| compile(resource).map(Arc::new);
     thread::scope(|scope| {
-        let others: Vec<_> =
-            others.chunks(share).map(|part| scope.spawn(|| part.iter().map(compile).collect::<Vec<_>>())).collect();
+        let others: Vec<_> = others
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(compile).collect::<Vec<_>>()))
+            .collect();
         let mut compiled: Vec<_> = mine.iter().map(compile).collect();
         for thread in others {
             compiled.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
@@ -61,8 +61,8 @@ fn older(a: &Resource, b: &Resource) -> Ordering {
     a.revision.cmp(&b.revision).then_with(|| a.name.cmp(&b.name))
 }
 
-fn insert(keys: &mut Keys, key: ClientKey) -> Result<(), Faults> {
-    keys.insert(Arc::new(key)).map_err(|holder| Faults::one("sha256", Fault::Taken(ResourceName::client_key(&holder))))
+fn insert(keys: &mut Keys, key: Arc<ClientKey>) -> Result<(), Faults> {
+    keys.insert(key).map_err(|holder| Faults::one("sha256", Fault::Taken(ResourceName::client_key(&holder))))
 }
 
 fn compile(resource: &Resource) -> Result<ClientKey, Faults> {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Claims, Source, Sources, Written,
+    Claims, Source, Sources, Step, Written,
     chain::{self, Takers},
     credential::{self, Owned},
     faults::Faults,
@@ -15,22 +15,17 @@ use super::{
 use crate::{
     finding::{Effect, Fault, Finding},
     name::{Id, Kind, ResourceName},
-    resource::Change,
     runtime::{Callers, Credential, Provider, Redirect, Redirects, Route, Settings, Traffic},
 };
 
 /// The traffic part after some changes, at most one for each resource.
-pub(super) fn compile(previous: &Traffic, changes: &[&Change]) -> Traffic {
+pub(super) fn compile(previous: &Traffic, changes: &[Step<'_>]) -> Traffic {
     let mut sources = previous.sources.clone();
-    for change in changes {
-        match change {
-            Change::Upsert(resource) => {
-                let good = sources.remove(&resource.name).and_then(|source| source.good);
-                sources.insert(resource.name.clone(), Source { resource: resource.clone(), good });
-            }
-            Change::Remove(name) => {
-                sources.remove(name);
-            }
+    for (name, after) in changes {
+        let before = sources.remove(*name);
+        if let Some(resource) = *after {
+            let good = before.and_then(|source| source.good);
+            sources.insert(resource.name.clone(), Source { resource: resource.clone(), good });
         }
     }
     let mut pass = Pass { previous, sources: &sources, compiled: Vec::new(), findings: Vec::new() };

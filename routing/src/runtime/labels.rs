@@ -2,22 +2,33 @@
 
 use std::collections::BTreeMap;
 
-/// Labels by key.
+/// Labels by key. Neither keys nor values hold control characters, so that two of these keep them apart in one text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+pub struct Labels(Box<str>);
+
+/// Between a key and its value, and after each value.
+const KEY_END: char = '\u{1f}';
+const VALUE_END: char = '\u{1e}';
 
 impl Labels {
     /// The value of a label.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        let at = self.0.binary_search_by(|(label, _)| (**label).cmp(key)).ok()?;
-        self.0.get(at).map(|(_, value)| &**value)
+        let mut labels = self.0.split_terminator(VALUE_END).filter_map(|label| label.split_once(KEY_END));
+        labels.find_map(|(label, value)| (label == key).then_some(value))
     }
 }
 
 impl From<BTreeMap<String, String>> for Labels {
     fn from(labels: BTreeMap<String, String>) -> Self {
-        Self(labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+        let mut text = String::new();
+        for (key, value) in labels {
+            text.push_str(&key);
+            text.push(KEY_END);
+            text.push_str(&value);
+            text.push(VALUE_END);
+        }
+        Self(text.into())
     }
 }
 

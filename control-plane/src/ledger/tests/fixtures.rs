@@ -1,5 +1,5 @@
-//! Databases of every schema that was shipped, brought to this build's. Each `schema-NNNN.sql` in `control-plane/tests/fixtures` has
-//! lived through the [`story`]; the one of this build's schema is written by
+//! Databases of every schema there was, brought to this build's. Each `schema-NNNN.sql` in `control-plane/tests/fixtures` has lived
+//! through the [`story`], those of 2 and 3 while they were still of schema 1; the one of this build's schema is written by
 //! `SIGNALBOX_FIXTURE=/tmp/control.db cargo test -p signalbox-control-plane --lib fixtures` and `sqlite3 /tmp/control.db .dump`.
 
 use std::{env, fs};
@@ -9,8 +9,12 @@ use sqlx::Connection as _;
 use super::{story::REVISIONS, *};
 use crate::{files::BACKUPS, migrate, migrate::Standing, store::copy};
 
-/// Every shipped schema by its last step.
-const FIXTURES: [(i64, &str); 1] = [(1, include_str!("../../../tests/fixtures/schema-0001.sql"))];
+/// Every schema before this build's, by its last step.
+const FIXTURES: [(i64, &str); 3] = [
+    (1, include_str!("../../../tests/fixtures/schema-0001.sql")),
+    (2, include_str!("../../../tests/fixtures/schema-0002.sql")),
+    (3, include_str!("../../../tests/fixtures/schema-0003.sql")),
+];
 
 /// What this build's steps make, as SQLite tells it.
 const SCHEMA: &str = include_str!("../../../tests/fixtures/schema.sql");
@@ -20,6 +24,12 @@ async fn load(place: &Place, fixture: &'static str) {
     let mut connection = options.connect().await.unwrap();
     sqlx::raw_sql(fixture).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
+}
+
+/// The names of the copies that were made.
+fn copies(place: &Place) -> Vec<String> {
+    let copies = fs::read_dir(place.folder.path().join(BACKUPS)).into_iter().flatten().flatten();
+    copies.map(|copy| copy.file_name().into_string().unwrap()).collect()
 }
 
 /// A ledger that has just lived through the story.
@@ -41,12 +51,12 @@ async fn a_database_of_any_earlier_schema_is_what_it_would_be_had_it_begun_with_
     for (schema, fixture) in FIXTURES {
         let place = Place::of_fixtures();
         load(&place, fixture).await;
-        assert!(matches!(migrate::run(&place.database()).await.unwrap(), Standing::Pending(1..)), "schema {schema}");
+        let missing = FIXTURES.len() + 1 - usize::try_from(schema).unwrap();
+        assert_eq!(migrate::run(&place.database()).await.unwrap(), Standing::Pending(missing), "schema {schema}");
         copy::require_whole(&place.database(), &mut place.intrude().await).await.unwrap();
-        let copies: Vec<_> = fs::read_dir(place.folder.path().join(BACKUPS)).unwrap().flatten().collect();
-        let [copy] = copies.as_slice() else { panic!("schema {schema}: {copies:?}") };
-        let name = copy.file_name().into_string().unwrap();
-        assert!(name.starts_with(&format!("control-schema-{schema}-")), "{name}");
+        let copies = copies(&place);
+        assert_eq!(copies.len(), 1, "schema {schema}: {copies:?}");
+        assert!(copies.iter().all(|name| name.starts_with(&format!("control-schema-{schema}-"))), "{copies:?}");
 
         let bench = place.open().await;
         let (then, now) = (bench.ledger.state(), now.ledger.state());

@@ -123,6 +123,29 @@ async fn a_commit_that_failed_and_is_not_there_does_not_count() {
     assert!(bench.ledger.state().get(&name("routes/a")).is_none());
 }
 
+#[tokio::test]
+async fn a_commit_of_which_nothing_can_be_told_is_undecided_until_something_can() {
+    let place = Place::new();
+    let (ledger, mut writer) = Ledger::open(place.options()).await.unwrap();
+    let base = ledger.state();
+    let written = writer.transact(&base, &entry(), Box::new(one_route), Box::new(|_| bytes::Bytes::new())).await;
+    let Ok(Once::Done(written, _)) = written else { panic!("{written:?}") };
+    let away = place.folder.path().join("away.db");
+    std::fs::rename(place.database(), &away).unwrap();
+    let failed = store::Error::Disk(sqlx::Error::WorkerCrashed);
+    let error = writer.decide(failed, &written).await.unwrap_err();
+    let Error::Undecided { revision, source: store::Error::Disk(_) } = error else { panic!("{error:?}") };
+    assert_eq!((revision, ledger.state().position.revision.get()), (written.revision, 1));
+
+    let bench = Bench { ledger, writing: tokio::spawn(writer.run()) };
+    let error = bench.put(route("b", "")).await.unwrap_err();
+    assert!(matches!(error, Error::Storage(store::Error::Open { .. })), "{error:?}");
+    assert_eq!(bench.revision(), 1, "nothing goes on top of what is not known");
+    std::fs::rename(&away, place.database()).unwrap();
+    assert_eq!(bench.put(route("b", "")).await.unwrap().revision.get(), 3);
+    assert!(bench.ledger.state().get(&name("routes/a")).is_some());
+}
+
 /// A place with a secret, closed again.
 async fn with_secret() -> Place {
     let place = Place::new();
