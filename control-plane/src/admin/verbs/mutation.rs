@@ -33,11 +33,14 @@ fn is_name(text: &str) -> bool {
     }
 }
 
+/// Says of each request what its caller's id of it is, and what it is about.
 macro_rules! mutations {
-    ($($request:ident, $said:ident => $subject:expr;)*) => {
+    (|$said:ident| $id:expr; $($request:ident => $subject:expr;)*) => {
         $(impl Mutation for admin::$request {
             fn request_id(&self) -> &str {
-                &self.request_id
+                let $said = self;
+                _ = $said;
+                $id
             }
 
             fn is_dry_run(&self) -> bool {
@@ -46,6 +49,7 @@ macro_rules! mutations {
 
             fn subject(&self) -> String {
                 let $said = self;
+                _ = $said;
                 $subject
             }
         })*
@@ -59,51 +63,34 @@ macro_rules! name_of {
 }
 
 mutations! {
-    CreateProviderRequest, said => format!("providers/{}", said.provider_id);
-    UpdateProviderRequest, said => name_of!(said.provider);
-    DeleteProviderRequest, said => said.name.clone();
-    CreateCredentialRequest, said => format!("{}/credentials/{}", said.parent, said.credential_id);
-    UpdateCredentialRequest, said => name_of!(said.credential);
-    DeleteCredentialRequest, said => said.name.clone();
-    CreateClientKeyRequest, said => format!("clientKeys/{}", said.client_key_id);
-    UpdateClientKeyRequest, said => name_of!(said.client_key);
-    DeleteClientKeyRequest, said => said.name.clone();
-    RotateClientKeyRequest, said => said.name.clone();
-    CreateRedirectRequest, said => format!("redirects/{}", said.redirect_id);
-    UpdateRedirectRequest, said => name_of!(said.redirect);
-    DeleteRedirectRequest, said => said.name.clone();
-    CreateRouteRequest, said => format!("routes/{}", said.route_id);
-    UpdateRouteRequest, said => name_of!(said.route);
-    DeleteRouteRequest, said => said.name.clone();
-    UpdateSettingsRequest, _said => ResourceName::settings().as_str().to_owned();
-    ApplyConfigRequest, _said => String::new();
-    RollbackConfigRequest, said => said.name.clone();
+    |said| said.request_id.as_str();
+    CreateProviderRequest => format!("providers/{}", said.provider_id);
+    UpdateProviderRequest => name_of!(said.provider);
+    DeleteProviderRequest => said.name.clone();
+    CreateCredentialRequest => format!("{}/credentials/{}", said.parent, said.credential_id);
+    UpdateCredentialRequest => name_of!(said.credential);
+    DeleteCredentialRequest => said.name.clone();
+    CreateClientKeyRequest => format!("clientKeys/{}", said.client_key_id);
+    UpdateClientKeyRequest => name_of!(said.client_key);
+    DeleteClientKeyRequest => said.name.clone();
+    RotateClientKeyRequest => said.name.clone();
+    CreateRedirectRequest => format!("redirects/{}", said.redirect_id);
+    UpdateRedirectRequest => name_of!(said.redirect);
+    DeleteRedirectRequest => said.name.clone();
+    CreateRouteRequest => format!("routes/{}", said.route_id);
+    UpdateRouteRequest => name_of!(said.route);
+    DeleteRouteRequest => said.name.clone();
+    UpdateSettingsRequest => ResourceName::settings().as_str().to_owned();
+    ApplyConfigRequest => String::new();
+    RollbackConfigRequest => said.name.clone();
 }
 
-/// Admin tokens are in no revision, and their secrets cannot be told twice: nothing of these calls is remembered.
-macro_rules! unremembered {
-    ($($request:ident, $said:ident => $subject:expr;)*) => {
-        $(impl Mutation for admin::$request {
-            fn request_id(&self) -> &str {
-                ""
-            }
-
-            fn is_dry_run(&self) -> bool {
-                self.validate_only
-            }
-
-            fn subject(&self) -> String {
-                let $said = self;
-                $subject
-            }
-        })*
-    };
-}
-
-unremembered! {
-    CreateAdminTokenRequest, said => format!("{}/{}", tokens::COLLECTION, said.admin_token_id);
-    UpdateAdminTokenRequest, said => name_of!(said.admin_token);
-    DeleteAdminTokenRequest, said => said.name.clone();
+// Admin tokens are in no revision, and their secrets cannot be told twice: nothing of these calls is remembered.
+mutations! {
+    |said| "";
+    CreateAdminTokenRequest => format!("{}/{}", tokens::COLLECTION, said.admin_token_id);
+    UpdateAdminTokenRequest => name_of!(said.admin_token);
+    DeleteAdminTokenRequest => said.name.clone();
 }
 
 #[cfg(test)]
