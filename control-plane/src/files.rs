@@ -134,6 +134,17 @@ pub(crate) fn write_new(path: &Path, secret: &SecretString) -> io::Result<()> {
     }
 }
 
+/// Makes an empty file with mode 0600 where there is none. SQLite gives what it puts beside a database the rights of the database.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn reserve(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+}
+
 /// Writes a file with mode 0600 in place of the one that is there. Whenever it is read, it is the old one or the new one.
 ///
 /// # Errors

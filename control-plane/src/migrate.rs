@@ -8,7 +8,7 @@ use sqlx::{
 };
 
 use crate::{
-    backup,
+    backup, files,
     store::{
         self,
         copy::{reader, require_whole},
@@ -151,6 +151,7 @@ pub(crate) async fn advance_copy(path: &Path) -> Result<(), Error> {
 }
 
 async fn advance_by(steps: &Migrator, path: &Path) -> Result<Standing, Error> {
+    files::reserve(path).map_err(|source| store::Error::open(path, source.into()))?;
     // Steps that rebuild a table need foreign keys off, which has no effect once their transaction has begun.
     let options = store::options(path).create_if_missing(true).foreign_keys(false);
     let mut connection = options.connect().await.map_err(|source| store::Error::open(path, source))?;

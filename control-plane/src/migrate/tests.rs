@@ -1,6 +1,6 @@
 //! What a migration that fails leaves behind, and what one that succeeds does.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use sqlx::{
     SqlSafeStr as _,
@@ -43,6 +43,21 @@ async fn a_step_that_fails_leaves_the_file_as_it_was_and_says_where_the_copy_is(
     assert_eq!(check(copy).await.unwrap(), Standing::Current);
     assert_eq!(fs::read(&database).unwrap(), before);
     assert_eq!(check(&database).await.unwrap(), Standing::Current);
+}
+
+#[tokio::test]
+async fn a_new_database_and_its_logs_are_its_owners_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("control.db");
+    run(&database).await.unwrap();
+    let mut writer = store::options(&database).connect().await.unwrap();
+    sqlx::raw_sql("PRAGMA user_version = 7").execute(&mut writer).await.unwrap();
+    let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap()).collect();
+    let logs = files.iter().filter(|file| file.file_name().to_str().unwrap().starts_with("control.db-")).count();
+    assert!(logs > 0, "{files:?}");
+    for file in files.iter().filter(|file| !file.file_name().to_str().unwrap().ends_with(".lock")) {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
 }
 
 #[tokio::test]
