@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     ledger::{self, Ledger},
-    store,
+    store::{self, revisions::ITSELF},
 };
 
 mod flags;
@@ -85,6 +85,20 @@ pub(crate) struct Deed {
 }
 
 impl Deed {
+    /// What was done at the console, with no control plane running. Whoever may do that is known to the machine alone.
+    pub(crate) fn at_console(command: &str, revision: Option<u64>, time: SystemTime) -> Self {
+        let what = What {
+            actor: Arc::from(ITSELF),
+            source_ip: None,
+            method: Cow::Owned(command.to_owned()),
+            resource: String::new(),
+            code: Cow::Borrowed(DONE),
+            reason: Cow::Borrowed(""),
+            request_id: String::new(),
+        };
+        Self { time, what, revision, repeated: 0 }
+    }
+
     /// Says it in the log too, where it can be had away from the machine that it speaks of.
     pub(crate) fn log(&self) {
         let Self { time: _, what, revision, repeated } = self;

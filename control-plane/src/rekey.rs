@@ -9,9 +9,10 @@ use std::{
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use crate::{
+    audit::Deed,
     migrate,
     seal::{self, DataKey, MasterKey},
-    store::{self, lock::Lock, sealed, secrets},
+    store::{self, audit, lock::Lock, sealed, secrets},
 };
 
 /// How deep the change goes.
@@ -111,7 +112,9 @@ async fn transact(
             (wrapped, reseal(&mut transaction, &before, &after).await?)
         }
     };
-    secrets::replace_data_key(&mut transaction, &wrapped, SystemTime::now()).await?;
+    let now = SystemTime::now();
+    secrets::replace_data_key(&mut transaction, &wrapped, now).await?;
+    audit::add(&mut transaction, &Deed::at_console("rotate-master-key", None, now)).await?;
     transaction.commit().await.map_err(store::Error::from)?;
     Ok(Done::Rotated { secrets })
 }

@@ -11,10 +11,11 @@ use signalbox_routing::{Digest, Position};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use crate::{
+    audit::Deed,
     fence::{self, Fence},
     files, high_water, migrate,
     store::{
-        self, content, copy,
+        self, audit, content, copy,
         fence::{self as fences, Cut},
         lock::{Lock, beside},
         revisions::{self, Head, Record},
@@ -156,13 +157,20 @@ async fn go_on(connection: &mut SqliteConnection, from: &Path, taking: Taking) -
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(store::Error::from)?;
     let old = revisions::head(&mut transaction).await?.ok_or_else(|| Error::Empty { path: from.to_owned() })?;
     let comment = format!("restored from {}", from.file_name().unwrap_or_default().display());
-    let new = revisions::begin_epoch(&mut transaction, &old, old.digest, &Record::own("restore", &comment)).await?;
+    let new = begin_epoch(&mut transaction, &old, &Record::own("restore", &comment)).await?;
     match taking {
         Taking::Fenced => fences::set(&mut transaction, &Cut::from(&old)).await?,
         Taking::AtOnce => fences::remove(&mut transaction).await?,
     }
     transaction.commit().await.map_err(store::Error::from)?;
     Ok((old, new))
+}
+
+/// One revision that changes nothing begins another history, and the audit says by which command.
+async fn begin_epoch(connection: &mut SqliteConnection, from: &Head, record: &Record<'_>) -> Result<Head, Error> {
+    let new = revisions::begin_epoch(connection, from, from.digest, record).await?;
+    audit::add(connection, &Deed::at_console(record.method, Some(new.revision), new.commit_time)).await?;
+    Ok(new)
 }
 
 /// Keeps the file that is there under another name, and puts the new one in its place. At no moment there is none.
@@ -234,8 +242,7 @@ pub async fn adopt(database: &Path) -> Result<u64, Error> {
     let mut connection = connect(database).await?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(store::Error::from)?;
     let old = revisions::head(&mut transaction).await?.ok_or_else(|| Error::Empty { path: database.to_owned() })?;
-    let record = Record::own("adopt-history", "");
-    let new = revisions::begin_epoch(&mut transaction, &old, old.digest, &record).await?;
+    let new = begin_epoch(&mut transaction, &old, &Record::own("adopt-history", "")).await?;
     fences::remove(&mut transaction).await?;
     transaction.commit().await.map_err(store::Error::from)?;
     connection.close().await.map_err(store::Error::from)?;

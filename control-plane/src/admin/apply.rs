@@ -85,7 +85,8 @@ impl ConfigService for Verbs {
         request: Request<ExportConfigRequest>,
     ) -> Result<Response<ExportConfigResponse>, Status> {
         let role = request.extensions().get::<Actor>().map_or(Role::Unspecified, |actor| actor.role);
-        Ok(Response::new(self.export(role, request.into_inner()).await?))
+        let call = Call::looking(&request, "ConfigService/ExportConfig");
+        Ok(Response::new(self.export(role, call, request.into_inner()).await?))
     }
 
     async fn explain_route(

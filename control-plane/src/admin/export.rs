@@ -1,9 +1,10 @@
 //! The configuration as a document that ApplyConfig takes: what operators said, in a stable order, and nothing that only the control
 //! plane sets.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use signalbox_proto::admin::v1::{
     Config, ExportConfigRequest, ExportConfigResponse, Role, export_config_request::SecretMode,
 };
@@ -13,16 +14,24 @@ use super::{
     error::{Error, Violation},
     rights::Who,
     sealed,
-    verbs::Verbs,
+    verbs::{Call, Verbs},
 };
 use crate::{
+    audit::Deed,
+    ledger,
     message::Message,
     state::{State, Stored},
+    store::audit,
 };
 
 impl Verbs {
-    /// The configuration as a document. Who asks for its secrets must be an administrator.
-    pub(super) async fn export(&self, role: Role, request: ExportConfigRequest) -> Result<ExportConfigResponse, Error> {
+    /// The configuration as a document. Who asks for its secrets must be an administrator, and is given them once that is written down.
+    pub(super) async fn export(
+        &self,
+        role: Role,
+        call: Call,
+        request: ExportConfigRequest,
+    ) -> Result<ExportConfigResponse, Error> {
         let ExportConfigRequest { revision, secrets, labels } = request;
         let sealed = match SecretMode::try_from(secrets) {
             Ok(SecretMode::Unspecified | SecretMode::Omit) => false,
@@ -52,7 +61,26 @@ impl Verbs {
             }
         };
         // A hundred thousand client keys take a while to write out.
-        Ok(spawn_blocking(written).await?)
+        let exported = spawn_blocking(written).await?;
+        if sealed {
+            self.write_down(call.entry(false)?.done(String::new(), None, SystemTime::now())).await?;
+        }
+        Ok(exported)
+    }
+
+    /// Adds an entry to the audit that is of no change.
+    async fn write_down(&self, deed: Deed) -> Result<(), ledger::Error> {
+        let written = self.ledger().maintain::<_, ledger::Error, _, _>(
+            move |connection| {
+                async move {
+                    audit::add(connection, &deed).await?;
+                    Ok(deed)
+                }
+                .boxed()
+            },
+            Deed::log,
+        );
+        written.await.map(drop)
     }
 }
 

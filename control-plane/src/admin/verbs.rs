@@ -48,12 +48,17 @@ impl Call {
     /// The call that a request makes, such as `ProviderService/CreateProvider`.
     pub(crate) fn of<T: Mutation>(request: &Request<T>, method: &'static str) -> Self {
         let said = request.get_ref();
-        let extensions = request.extensions();
-        let actor = extensions.get::<Actor>().map_or_else(|| Arc::from(""), |actor| Arc::clone(&actor.name));
-        if let Some(note) = extensions.get::<Note>() {
+        if let Some(note) = request.extensions().get::<Note>() {
             note.take(said.said());
         }
-        Self { method, actor, source_ip: address(extensions), request: request_id(said) }
+        Self { request: request_id(said), ..Self::looking(request, method) }
+    }
+
+    /// The call of a request that changes nothing, and is kept all the same.
+    pub(crate) fn looking<T>(request: &Request<T>, method: &'static str) -> Self {
+        let extensions = request.extensions();
+        let actor = extensions.get::<Actor>().map_or_else(|| Arc::from(""), |actor| Arc::clone(&actor.name));
+        Self { method, actor, source_ip: address(extensions), request: Ok(None) }
     }
 
     /// The call as the ledger takes it.

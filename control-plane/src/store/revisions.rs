@@ -44,18 +44,13 @@ pub(crate) struct Record<'a> {
     pub(crate) comment: &'a str,
 }
 
+/// Who does what a control plane does by itself, or at its operator's console.
+pub(crate) const ITSELF: &str = "signalbox";
+
 impl<'a> Record<'a> {
     /// What a control plane says of what it does by itself, or at its operator's console.
     pub(crate) const fn own(method: &'a str, comment: &'a str) -> Self {
-        Self {
-            actor: "signalbox",
-            source_ip: None,
-            method,
-            request_id: None,
-            rollback_of: None,
-            change_count: 0,
-            comment,
-        }
+        Self { actor: ITSELF, source_ip: None, method, request_id: None, rollback_of: None, change_count: 0, comment }
     }
 }
 

@@ -119,6 +119,19 @@ async fn only_administrators_are_given_secrets_even_sealed() {
 }
 
 #[tokio::test]
+async fn whoever_is_given_secrets_is_in_the_audit_and_nobody_who_is_given_none() {
+    let app = Running::start().await;
+    app.apply(merge(everything())).await.unwrap();
+    exported(&app, ExportConfigRequest::default()).await;
+    exported(&app, sealed()).await;
+    let entries = app.audited(r#"method = "ConfigService/ExportConfig""#, 1).await;
+    let told: Vec<_> = entries.iter().map(|entry| (entry.actor.as_str(), entry.code.as_str())).collect();
+    assert_eq!(told, [("admin", "OK")]);
+    assert_eq!((entries[0].source_ip.as_str(), entries[0].revision), ("127.0.0.1", 0));
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn only_what_carries_the_labels_is_exported_and_then_no_settings() {
     let app = Running::start().await;
     app.apply(merge(everything())).await.unwrap();

@@ -26,6 +26,15 @@ impl Place {
     }
 }
 
+impl Place {
+    /// What was done at the console, and the revision that it made.
+    pub(super) async fn done_at_console(&self) -> Vec<(String, Option<i64>)> {
+        let said =
+            "SELECT method, revision FROM audit_entries WHERE actor = 'signalbox' AND code = 'OK' ORDER BY sequence";
+        sqlx::query_as(said).fetch_all(&mut self.intrude().await).await.unwrap()
+    }
+}
+
 impl Bench {
     /// As the running control plane does it: this is how far history has gone out.
     fn publish(&self, place: &Place) {
@@ -137,6 +146,8 @@ async fn an_adopted_history_is_held_back_from_nobody() {
     assert_eq!(standing.differences.unwrap(), back);
     let adopted = restore::adopt(&place.database()).await.unwrap();
     assert_eq!(adopted, standing.revision + 1);
+    let told = |command: &str, revision: u64| (command.to_owned(), Some(revision.cast_signed()));
+    assert_eq!(place.done_at_console().await, [told("restore", standing.revision), told("adopt-history", adopted)]);
     assert_eq!(restore::standing(&place.database()).await.unwrap().fence, None);
     let bench = place.open().await;
     assert_eq!((bench.revision(), bench.ledger.fence()), (adopted, None));

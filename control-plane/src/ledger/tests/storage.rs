@@ -177,6 +177,7 @@ async fn under_another_master_key_everything_is_as_it_was_and_the_old_one_opens_
         let (old, new) = (place.options().master_key, MasterKey::generate());
         let done = rekey::rotate(&place.database(), &old, &new, depth).await.unwrap();
         assert_eq!(done, Done::Rotated { secrets });
+        assert_eq!(place.done_at_console().await, [("rotate-master-key".to_owned(), None)]);
         let error = place.try_open().await.err().unwrap();
         let OpenError::Seal(seal::Error::WrongMasterKey { sealed_under, .. }) = &error else { panic!("{error:?}") };
         assert_eq!(*sealed_under, new.id());
