@@ -108,7 +108,8 @@ impl<T: Args> On<T> {
     pub fn session(&self) -> Result<Session, Error> {
         let target = self.connection.target()?;
         let ca = target.ca.clone();
-        Ok(Session { control: Control::at(target)?, view: self.view.clone(), quiet: false, ca })
+        let folder = target.address.is_near().then(|| self.connection.data_dir.clone());
+        Ok(Session { control: Control::at(target)?, view: self.view.clone(), quiet: false, ca, folder })
     }
 }
 
@@ -120,6 +121,8 @@ pub struct Session {
     quiet: bool,
     /// Who may have signed the control plane's certificate; `None` = whoever this machine trusts.
     ca: Option<PathBuf>,
+    /// Where the control plane keeps its files; `None` = on another machine.
+    folder: Option<PathBuf>,
 }
 
 impl Session {

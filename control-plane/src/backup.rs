@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,18 @@ pub struct Schedule {
     pub every: Duration,
     /// How many of them are kept; the oldest go.
     pub keep: usize,
+}
+
+/// What the names of copies that are made every so often go on with, after the database's.
+const BY_THE_CLOCK: &str = "revision";
+
+/// The latest copy of those that were made every so often, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latest {
+    /// When it was made.
+    pub made: Timestamp,
+    /// The revision that it holds.
+    pub revision: u64,
 }
 
 /// A copy, looked at from end to end.
@@ -104,9 +116,29 @@ pub(crate) async fn keep(schedule: Schedule, database: PathBuf, ledger: Ledger, 
     }
 }
 
+/// The latest copy beside a database; `None` = there is none, or none can be seen. No file is opened.
+#[must_use]
+pub fn latest(database: &Path) -> Option<Latest> {
+    let entries = fs::read_dir(files::folder(database).join(BACKUPS)).ok()?.flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let prefix = prefix(database, BY_THE_CLOCK);
+    names.filter_map(|name| read(name.strip_prefix(&prefix)?)).max_by_key(|copy| copy.made)
+}
+
+/// What a copy's name says after its prefix.
+fn read(rest: &str) -> Option<Latest> {
+    let (revision, time) = rest.strip_suffix(".db")?.split_once('-')?;
+    let made = DateTime::strptime("%Y%m%dT%H%M%S%.fZ", time).ok()?.to_zoned(TimeZone::UTC).ok()?;
+    Some(Latest { made: made.timestamp(), revision: revision.parse().ok()? })
+}
+
+fn prefix(database: &Path, kind: &str) -> String {
+    format!("{}-{kind}-", database.file_stem().unwrap_or_default().display())
+}
+
 /// `None` = there is one of this revision already, from before a restart.
 async fn scheduled(schedule: Schedule, database: &Path, revision: u64) -> Result<Option<Copy>, Error> {
-    let shelf = Shelf::open(database, "revision", schedule.keep)?;
+    let shelf = Shelf::open(database, BY_THE_CLOCK, schedule.keep)?;
     if shelf.names()?.iter().any(|name| name.starts_with(&format!("{}{revision}-", shelf.prefix))) {
         return Ok(None);
     }
@@ -124,8 +156,7 @@ impl Shelf {
     fn open(database: &Path, kind: &str, keep: usize) -> Result<Self, Error> {
         let folder = DataDir::open(files::folder(database).join(BACKUPS))?;
         files::clear_abandoned(&folder.join(""));
-        let name = database.file_stem().unwrap_or_default().display();
-        Ok(Self { folder, prefix: format!("{name}-{kind}-"), keep })
+        Ok(Self { folder, prefix: prefix(database, kind), keep })
     }
 
     async fn add(&self, database: &Path, number: u64) -> Result<Copy, Error> {
@@ -155,3 +186,6 @@ impl Shelf {
 fn made(name: &str) -> &str {
     name.rsplit_once('-').map_or(name, |(_, time)| time)
 }
+
+#[cfg(test)]
+mod tests;

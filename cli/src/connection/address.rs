@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Display, Formatter},
+    net::IpAddr,
     str::FromStr,
 };
 
@@ -42,6 +43,13 @@ impl Address {
     #[must_use]
     pub fn host(&self) -> &str {
         self.0.host().unwrap_or_default()
+    }
+
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        let host = self.host().trim_matches(['[', ']']);
+        host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
     /// The port, where none is written the scheme's.

@@ -19,6 +19,7 @@ use super::{
     view::Done,
 };
 
+mod backups;
 mod configuration;
 mod routing;
 mod tls;
@@ -138,6 +139,7 @@ impl Doctor {
         };
         match export {
             Ok(export) => {
+                lines.extend(session.folder.as_deref().and_then(|folder| backups::look(folder, export.revision)));
                 let config = export.config.unwrap_or_default();
                 lines.extend(configuration::look(&config, Timestamp::now().as_second()));
                 lines.extend(routing::look(session, &config).await);
@@ -255,8 +257,17 @@ async fn tokens(session: &Session) -> Vec<Line> {
 pub(super) fn expiry(name: &str, end: prost_types::Timestamp, now: i64, next: &'static str) -> Option<Line> {
     match end.seconds.saturating_sub(now) {
         ..=0 => Some(Line::warn(name, format!("has expired, at {end}"), next)),
-        left if left < SOON => Some(Line::warn(name, format!("expires in {} days, at {end}", left / 86_400), next)),
+        left if left < SOON => Some(Line::warn(name, format!("expires in {}, at {end}", days(left)), next)),
         _ => None,
+    }
+}
+
+/// A length of time in whole days.
+fn days(seconds: i64) -> String {
+    match seconds / 86_400 {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
     }
 }
 
@@ -296,6 +307,7 @@ mod tests {
         let at = |seconds| expiry("clientKeys/ci", prost_types::Timestamp { seconds, nanos: 0 }, 1_000_000, "next");
         assert!(at(999_999).unwrap().says.starts_with("has expired"));
         assert!(at(1_000_000 + 3 * 86_400).unwrap().says.starts_with("expires in 3 days"));
+        assert!(at(1_000_000 + 86_399).unwrap().says.starts_with("expires in less than a day, at "));
         assert_eq!(at(1_000_000 + SOON), None);
     }
 

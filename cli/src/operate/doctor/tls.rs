@@ -46,9 +46,7 @@ enum Unseen {
 /// Looks at the way to an address.
 pub(super) async fn look(address: &Address, ca: Option<&Path>) -> Line {
     if !address.is_tls() {
-        let host = address.host().trim_matches(['[', ']']);
-        let near = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-        return if near {
+        return if address.is_near() {
             Line::ok("TLS", "none, and none is needed on this machine")
         } else {
             let says = "none: whoever is on the way reads the admin token";
