@@ -96,6 +96,7 @@ pub struct App {
     join_token: SecretString,
     ledger: Ledger,
     writing: JoinHandle<()>,
+    replicas: Replicas,
     source: Option<Source>,
     backups: Option<(Schedule, PathBuf)>,
 }
@@ -162,7 +163,8 @@ impl App {
         let tokens = Tokens::open(&ledger).await?;
         let operators = Operators { tls: admin_tls, root: admin_token, tokens, keep: audit };
         let backups = backups.map(|schedule| (schedule, database));
-        Ok(Self { admin, sync, sync_server, operators, join_token, ledger, writing, source, backups })
+        let replicas = Replicas::default();
+        Ok(Self { admin, sync, sync_server, operators, join_token, ledger, writing, replicas, source, backups })
     }
 
     /// Where operators connect.
@@ -181,6 +183,12 @@ impl App {
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// What is known of the data planes.
+    #[cfg(test)]
+    pub(crate) const fn replicas(&self) -> &Replicas {
+        &self.replicas
     }
 
     /// What the file says that the configuration comes from; `None` = there is none.
@@ -202,6 +210,7 @@ impl App {
             join_token,
             ledger,
             mut writing,
+            replicas,
             source,
             backups,
         } = self;
@@ -212,7 +221,6 @@ impl App {
         let health = HealthReporter::new();
         // Held until the servers have ended: with the last handle the writer ends too, and that is to mean that it failed.
         let in_use = ledger.clone();
-        let replicas = Replicas::default();
         let reloads = source.as_ref().map(Source::reloads).unwrap_or_default();
         let followed = Followed { head: ledger.subscribe(), reloads, fence: ledger.fence().cloned() };
         let watch = ConfigSync::new(followed, &join_token, replicas.clone(), stop.clone());

@@ -27,6 +27,7 @@ use crate::{
     app::{App, BuildError, Options, RunError},
     audit,
     ledger::Retention,
+    replicas::Replicas,
     seal::MasterKey,
 };
 
@@ -80,6 +81,7 @@ struct Running {
     admin: SocketAddr,
     sync: SocketAddr,
     stop: CancellationToken,
+    replicas: Replicas,
     task: JoinHandle<Result<(), RunError>>,
     dir: Option<TempDir>,
 }
@@ -113,8 +115,9 @@ impl Running {
     async fn with(options: Options) -> Result<Self, BuildError> {
         let app = App::build(options).await?;
         let (admin, sync, stop) = (app.admin_addr(), app.sync_addr(), CancellationToken::new());
+        let replicas = app.replicas().clone();
         let task = tokio::spawn(app.run(stop.clone()));
-        Ok(Self { admin, sync, stop, task, dir: None })
+        Ok(Self { admin, sync, stop, replicas, task, dir: None })
     }
 
     /// Stops it, and hands back the folder with its database.

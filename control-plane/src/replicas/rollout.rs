@@ -73,6 +73,12 @@ impl Replicas {
         self.moved.subscribe()
     }
 
+    /// How many follow it.
+    #[cfg(test)]
+    pub(crate) fn followers(&self) -> usize {
+        self.moved.receiver_count()
+    }
+
     /// How far the goal is reached, and whether waiting for more is of use.
     pub(crate) fn progress(&self, goal: &Goal, head: &Position) -> (admin::WaitForRevisionResponse, bool) {
         let registry = self.lock();

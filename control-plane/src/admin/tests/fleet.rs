@@ -8,6 +8,7 @@ use signalbox_proto::{
     },
     sync::v1 as sync,
 };
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{
     replica::{Puppet, hello, rejection},
@@ -167,6 +168,35 @@ async fn a_control_plane_that_goes_away_keeps_nobody_waiting() {
     assert_eq!(refusal(&status), (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
     assert!(status.get_details_retry_info().is_some());
     drop(a);
+}
+
+#[tokio::test]
+async fn who_hangs_up_waits_no_longer() {
+    let app = Running::start().await;
+    let waiting = async |count: usize| {
+        let counted = async {
+            while app.replicas.followers() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, counted).await.unwrap_or_else(|_| panic!("{count} never waited"));
+    };
+    let mut client = fleet(&app);
+    let grpc = tokio::spawn(async move { client.wait_for_revision(WaitForRevisionRequest::default()).await });
+    let mut http = TcpStream::connect(app.admin).await.unwrap();
+    let body = r#"{"timeout": "600s"}"#;
+    let request = format!(
+        "POST /v1/replicas:waitForRevision HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {TOKEN}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    http.write_all(request.as_bytes()).await.unwrap();
+    waiting(2).await;
+    grpc.abort();
+    waiting(1).await;
+    drop(http);
+    waiting(0).await;
+    app.stop().await;
 }
 
 #[tokio::test]

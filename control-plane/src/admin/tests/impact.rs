@@ -175,6 +175,22 @@ async fn a_dry_run_shows_what_fields_hold_but_no_secret() {
 }
 
 #[tokio::test]
+async fn a_hundred_findings_are_told_and_the_others_counted() {
+    let app = Running::start().await;
+    let mut config = providers(vec![listing("a", &["x"])]);
+    config.client_keys = (0..103).map(|at| key(&format!("k{at}"), &["x"])).collect();
+    app.apply(merge(config.clone())).await.unwrap();
+    for key in &mut config.client_keys {
+        (key.imported, key.disabled) = (None, true);
+    }
+    let told = meaning(&app, config).await;
+    let revoked = told.iter().filter(|told| told.contains("KEY_REVOKED")).count();
+    assert_eq!((told.len(), revoked), (101, 100));
+    assert_eq!(told.last().unwrap(), " MORE_FINDINGS: there are 3 findings more");
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_commit_among_many_keys_says_what_they_lose_in_general() {
     let app = Running::start().await;
     let mut config = providers(vec![listing("a", &["x", "y"])]);
