@@ -83,6 +83,13 @@ pub(crate) fn problem(error: &impl Display) -> String {
     if text.starts_with("unrecognized enum value") {
         return "is none of the values that there are".to_owned();
     }
+    // The standard library's words for texts that are no integers.
+    if text.starts_with("invalid digit") || text.starts_with("cannot parse integer") {
+        return "must be a whole number".to_owned();
+    }
+    if text.starts_with("number too ") {
+        return "is beyond what fits there".to_owned();
+    }
     match text.rsplit_once("expected ") {
         Some((found, expected)) if !found.is_empty() && found.trim_end().ends_with(',') => {
             format!("must be {expected}")
@@ -131,9 +138,17 @@ impl Serialize for InOrder<'_> {
                 }
                 object.end()
             }
-            (_, value) => value.serialize(serializer),
+            (_, value) => match whole(value) {
+                Some(number) => serializer.serialize_i64(number),
+                None => value.serialize(serializer),
+            },
         }
     }
+}
+
+/// A number without a fraction that `google.protobuf.Value` holds as a float: 60 is not written as 60.0.
+fn whole(value: &Value) -> Option<i64> {
+    value.as_number().filter(|number| number.is_f64())?.to_string().strip_suffix(".0")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -213,5 +228,16 @@ mod tests {
             .collect();
         assert!(order.is_sorted(), "{written}");
         assert_eq!(read(schema("Provider"), written.as_bytes()).unwrap(), message);
+    }
+
+    #[test]
+    fn whole_numbers_are_written_without_a_fraction() {
+        for (text, written) in [("600", "600"), ("-2", "-2"), ("0.25", "0.25"), ("1e300", "1e+300"), ("[1]", "1")] {
+            let change = format!(r#"{{"before": {text}}}"#);
+            let json = write(&read(schema("FieldChange"), change.as_bytes()).unwrap()).unwrap();
+            let line =
+                json.lines().find(|line| line.contains(written)).unwrap_or_else(|| panic!("{written} in {json}"));
+            assert!(!line.contains(".0"), "{line}");
+        }
     }
 }

@@ -200,6 +200,9 @@ mod tests {
         assert_eq!(keys.row(&key), ["ci", "", "a, b", "2027-01-01T00:00:00Z", "yes", "team=a", "7"]);
         let redirect = json!({"name": "redirects/fast", "from": "fast", "targets": [{"provider": "a", "model": "m"}, {"provider": "b"}]});
         assert_eq!(redirects.row(&redirect)[2], "a/m, b");
+        for (skew, said) in [("-0.000073982s", "0.000s"), ("-1.5s", "-1.500s"), ("90s", "90.000s")] {
+            assert_eq!(Cell::Length.say(&json!(skew)), said);
+        }
         assert_eq!(cell::id("providers/openai/credentials/main"), "openai/main");
         assert_eq!((keys.several().as_str(), redirects.several().as_str()), ("client keys", "redirects"));
     }

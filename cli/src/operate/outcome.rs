@@ -82,10 +82,15 @@ fn describe_change(text: &mut String, change: &Value, paint: Paint) {
         if fields.is_empty() && !mask.is_empty() { format!(": {}", mask.replace(',', ", ")) } else { String::new() };
     // Writing to a text does not fail.
     _ = writeln!(text, "{}{mask}", paint.with(color, &format!("{sign} {resource}")));
+    let secret = match word(change, "kind") {
+        "KIND_CREATE" => "set",
+        "KIND_DELETE" => "gone",
+        _ => "set anew or gone",
+    };
     for field in fields {
         let path = word(field, "path");
         let said = if field.get("sensitive") == Some(&Value::Bool(true)) {
-            "set anew (a secret is not shown)".to_owned()
+            format!("{secret} (a secret is not shown)")
         } else {
             match (field.get("before"), field.get("after")) {
                 (None, Some(after)) => after.to_string(),
@@ -125,6 +130,9 @@ mod tests {
                     {"path": "headers.x", "sensitive": true},
                 ]},
                 {"resource": "redirects/c", "kind": "KIND_DELETE"},
+                {"resource": "providers/e/credentials/main", "kind": "KIND_DELETE", "fieldChanges": [
+                    {"path": "secret", "sensitive": true},
+                ]},
                 {"resource": "settings", "kind": "KIND_UPDATE", "fields": "cors,basePath"},
             ],
             "findings": [
@@ -140,14 +148,18 @@ mod tests {
         assert_eq!(
             text,
             "+ providers/a\n\
-             ~ providers/b\n    base_url: \"http://x\" -> \"http://y\"\n    models: [\"m\"]\n    priority: 1 -> nothing\n    headers.x: set anew (a secret is not shown)\n\
+             ~ providers/b\n    base_url: \"http://x\" -> \"http://y\"\n    models: [\"m\"]\n    priority: 1 -> nothing\n    headers.x: set anew or gone (a secret is not shown)\n\
              - redirects/c\n\
+             - providers/e/credentials/main\n    secret: gone (a secret is not shown)\n\
              ~ settings: cors, basePath\n\
              \nIn the way of it:\n  redirects/d targets[0].provider: is not there [DANGLING_REFERENCE]\n\
              \nWhat that means:\n  clientKeys/ci: loses gpt-4o [MODEL_LOST]\n"
         );
         assert!(blocked(&answer()) && changes(&answer()));
-        assert_eq!(names(&answer()), ["providers/a", "providers/b", "redirects/c", "settings"]);
+        assert_eq!(
+            names(&answer()),
+            ["providers/a", "providers/b", "redirects/c", "providers/e/credentials/main", "settings"]
+        );
     }
 
     #[test]

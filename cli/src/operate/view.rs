@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::{Args, ValueEnum, builder::FalseyValueParser};
 use prost_reflect::{DynamicMessage, SerializeOptions};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::error::{Error, Exit};
@@ -69,7 +70,7 @@ impl View {
     ) -> Result<String, Error> {
         Ok(match self.output {
             Form::Table => table(),
-            Form::Json => format!("{value:#}\n"),
+            Form::Json => json_text(value)?,
             Form::Yaml => yaml(value)?,
             Form::Name => names.into_iter().map(|name| name + "\n").collect(),
         })
@@ -87,7 +88,30 @@ impl View {
 pub fn json(message: &DynamicMessage) -> Value {
     let options = SerializeOptions::new();
     // The schemas' messages hold nothing that JSON has no words for, a time out of its range excepted.
-    message.serialize_with_options(serde_json::value::Serializer, &options).unwrap_or(Value::Null)
+    let mut value = message.serialize_with_options(serde_json::value::Serializer, &options).unwrap_or(Value::Null);
+    without_fractions(&mut value);
+    value
+}
+
+/// Says 60 where `google.protobuf.Value`, which knows floats only, says 60.0.
+fn without_fractions(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(without_fractions),
+        Value::Object(fields) => fields.values_mut().for_each(without_fractions),
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.to_string().strip_suffix(".0").and_then(|whole| whole.parse::<i64>().ok());
+            *number = whole.map_or_else(|| number.clone(), Into::into);
+        }
+        _ => {}
+    }
+}
+
+/// A value as JSON, indented.
+///
+/// # Errors
+/// [`Error::Json`]
+pub fn json_text(value: &Value) -> Result<String, Error> {
+    Ok(serde_json::to_string_pretty(&NameFirst(value))? + "\n")
 }
 
 /// A value as YAML.
@@ -95,7 +119,23 @@ pub fn json(message: &DynamicMessage) -> Value {
 /// # Errors
 /// [`Error::Yaml`]
 pub fn yaml(value: &Value) -> Result<String, Error> {
-    Ok(serde_saphyr::to_string(value)?)
+    Ok(serde_saphyr::to_string(&NameFirst(value))?)
+}
+
+/// A value whose objects begin with their names, so that whoever reads one knows what it is about.
+struct NameFirst<'v>(&'v Value);
+
+impl Serialize for NameFirst<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Array(values) => serializer.collect_seq(values.iter().map(Self)),
+            Value::Object(fields) => {
+                let (name, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(key, _)| *key == "name");
+                serializer.collect_map(name.into_iter().chain(others).map(|(key, value)| (key, NameFirst(value))))
+            }
+            value => value.serialize(serializer),
+        }
+    }
 }
 
 /// Writes to standard output. A reader that has gone away has seen what it wanted.
@@ -122,14 +162,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whole_numbers_have_no_fraction() {
+        let mut value = json!({"fieldChanges": [{"before": 60.0, "after": [0.5, -2.0, "1.0"]}]});
+        without_fractions(&mut value);
+        assert_eq!(value.to_string(), r#"{"fieldChanges":[{"after":[0.5,-2,"1.0"],"before":60}]}"#);
+    }
+
+    #[test]
     fn each_form_is_what_it_says() {
-        let value = json!({"providers": [{"name": "providers/a", "models": ["x: y", "1"]}]});
+        let value = json!({"providers": [{"models": ["x: y", "1"], "name": "providers/a"}]});
         let shown = |output| {
             let view = View { output, no_color: true };
             view.show(&value, ["providers/a".to_owned()], || "a table\n".to_owned()).unwrap()
         };
         assert_eq!(shown(Form::Table), "a table\n");
         assert_eq!(shown(Form::Name), "providers/a\n");
+        for form in [Form::Json, Form::Yaml] {
+            let text = shown(form);
+            assert!(text.find("name") < text.find("models"), "{text}");
+        }
         assert_eq!(serde_json::from_str::<Value>(&shown(Form::Json)).unwrap(), value);
         assert_eq!(serde_saphyr::from_str::<Value>(&shown(Form::Yaml)).unwrap(), value);
     }

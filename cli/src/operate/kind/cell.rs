@@ -13,6 +13,8 @@ pub enum Cell {
     Word(&'static str),
     /// A time, to the second.
     Time,
+    /// A length of time, to the millisecond.
+    Length,
     /// How many there are.
     Count,
     /// `yes`, or nothing.
@@ -35,8 +37,16 @@ impl Cell {
                 Some((seconds, _)) => format!("{seconds}Z"),
                 None => time.clone(),
             },
+            (Self::Length, Value::String(length)) => milliseconds(length),
             (_, value) => text(value),
         }
+    }
+}
+
+fn milliseconds(length: &str) -> String {
+    match length.strip_suffix('s').and_then(|seconds| seconds.parse::<f64>().ok()) {
+        Some(seconds) => format!("{seconds:.3}s").replace("-0.000s", "0.000s"),
+        None => length.to_owned(),
     }
 }
 

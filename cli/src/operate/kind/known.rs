@@ -115,7 +115,7 @@ pub static KINDS: [Kind; 10] = [
             Column("HOLDS", "heldRevision", Cell::Text),
             Column("REJECTS", "rejections", Cell::Count),
             Column("FROM", "configSource", Cell::Word("CONFIG_SOURCE_")),
-            Column("SKEW", "clockSkew", Cell::Text),
+            Column("SKEW", "clockSkew", Cell::Length),
             Column("IN FLIGHT", "inFlight", Cell::Text),
             Column("DRAINING", "draining", Cell::Flag),
             Column("VERSION", "version", Cell::Text),

@@ -296,6 +296,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_number_is_told_what_would_be_one() {
+        for (query, problem) in
+            [("page_size=many", "must be a whole number"), ("page_size=99999999999", "is beyond what fits there")]
+        {
+            let violations = read(binding(Method::GET, "/v1/providers"), query).unwrap_err();
+            assert_eq!(violations[0].description, problem);
+        }
+    }
+
+    #[test]
     fn an_unknown_parameter_is_told_which_there_are() {
         let violations = read(binding(Method::GET, "/v1/providers"), "limit=2").unwrap_err();
         assert_eq!(
