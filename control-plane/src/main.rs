@@ -115,15 +115,24 @@ fn make_server_certificate(out: &Path, hosts: &[String]) -> Result<(), certifica
 
 async fn healthcheck(options: Healthcheck) -> anyhow::Result<ExitCode> {
     let Healthcheck { url, ca } = options;
+    let secured = url.scheme_str() == Some("https");
     let mut endpoint = Endpoint::from(url).connect_timeout(HEALTHCHECK_PATIENCE).timeout(HEALTHCHECK_PATIENCE);
-    if let Some(path) = ca {
-        let pem = fs::read(&path).with_context(|| format!("{} cannot be read (--ca)", path.display()))?;
-        endpoint = endpoint.tls_config(ClientTlsConfig::new().ca_certificate(Pem::from_pem(pem)))?;
+    if secured || ca.is_some() {
+        endpoint = endpoint.tls_config(trusting(ca.as_deref())?)?;
     }
-    let mut health = HealthClient::new(endpoint.connect().await?);
-    let status = health.check(HealthCheckRequest::default()).await?.into_inner().status();
+    let mut health = HealthClient::new(endpoint.connect().await.context("no control plane answers there")?);
+    let answer = health.check(HealthCheckRequest::default()).await;
+    let answer = answer.map_err(|status| anyhow::anyhow!("no control plane answers there: {}", status.message()));
+    let status = answer?.into_inner().status();
     anyhow::ensure!(status == ServingStatus::Serving, "the control plane says {}", status.as_str_name());
     Ok(ExitCode::SUCCESS)
+}
+
+/// TLS with whoever this authority has signed for, or an authority of this machine.
+fn trusting(ca: Option<&Path>) -> anyhow::Result<ClientTlsConfig> {
+    let Some(path) = ca else { return Ok(ClientTlsConfig::new().with_native_roots()) };
+    let pem = fs::read(path).with_context(|| format!("{} cannot be read (--ca)", path.display()))?;
+    Ok(ClientTlsConfig::new().ca_certificate(Pem::from_pem(pem)))
 }
 
 /// The first SIGTERM or SIGINT drains, the second does not wait.
