@@ -74,6 +74,12 @@ async fn run_up(arguments: UpArguments, log: &Log) -> anyhow::Result<()> {
         accounts: accounts::find(|name| env::var(name).ok()),
     };
     let Some(up) = stop.run_until_cancelled(Box::pin(Up::start(options))).await.transpose()? else { return Ok(()) };
+    if !up.summary().admin.ip().is_loopback() {
+        tracing::warn!(
+            "the admin port is not on loopback, and `up` has no TLS, so that tokens travel in the clear: put a proxy with TLS in front \
+             of it, or run the planes apart and give `signalbox-control-plane serve` --admin-tls-cert"
+        );
+    }
     // In one write, so that a script that waits for a line of it finds all of it.
     io::stdout().write_all(Block(up.summary()).to_string().as_bytes())?;
     Ok(up.run(stop).await?)

@@ -158,6 +158,7 @@ impl Up {
             demo: options.demo,
             routes,
         };
+        let fenced = control_plane.ledger().fence().is_some();
         let is_new = !had_database || control_plane.ledger().state().position.revision == Revision::FIRST;
         let mut planes = Planes::run(control_plane, data_plane);
 
@@ -168,7 +169,10 @@ impl Up {
         let Configured { revision, demo, client_key } = configure::bring_about(&admin, goal).await?;
         summary.client_key = client_key;
 
-        timeout(PATIENCE, planes.serve(revision)).await.map_err(|_| Error::NotServing { revision })??;
+        // Before a restored history is adopted, the data plane goes on with what it holds, and operators look around meanwhile.
+        if !fenced {
+            timeout(PATIENCE, planes.serve(revision)).await.map_err(|_| Error::NotServing { revision })??;
+        }
         Ok(Self { planes, demo, summary })
     }
 

@@ -5,6 +5,10 @@ use std::{fs, path::Path};
 use reqwest::{Client, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
+use signalbox_control_plane::{
+    backup,
+    restore::{self, Taking},
+};
 use signalbox_proto::admin::v1::{DeleteClientKeyRequest, GetProviderRequest, Provider};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -176,6 +180,31 @@ async fn a_client_key_that_was_removed_does_not_come_back() {
     assert!(second.summary.client_key.is_none());
     assert_eq!(second.chat(&key, "demo/echo").await.0, StatusCode::UNAUTHORIZED);
     second.stop().await;
+}
+
+#[tokio::test]
+async fn a_restored_history_can_be_looked_at_before_it_is_adopted() {
+    let root = TempDir::new().unwrap();
+    let (database, copy) = (root.path().join("data/control.db"), root.path().join("backup.db"));
+    let first = start(options(root.path())).await;
+    let key = first.client_key().to_owned();
+    backup::make(&database, &copy).await.unwrap();
+    let revoked = DeleteClientKeyRequest {
+        name: "clientKeys/default".into(),
+        wait: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
+        ..DeleteClientKeyRequest::default()
+    };
+    first.admin().client_keys().delete_client_key(revoked).await.unwrap();
+    first.stop().await;
+
+    restore::restore(&database, &copy, Taking::Fenced).await.unwrap();
+    let fenced = start(options(root.path())).await;
+    assert_eq!(fenced.chat(&key, "demo/echo").await.0, StatusCode::UNAUTHORIZED, "what was revoked stays so");
+    fenced.stop().await;
+    restore::adopt(&database).await.unwrap();
+    let adopted = start(options(root.path())).await;
+    adopted.revision().await;
+    adopted.stop().await;
 }
 
 #[tokio::test]
