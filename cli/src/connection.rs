@@ -3,6 +3,7 @@
 use std::{fs, io, path::PathBuf, time::Duration};
 
 use clap::Args;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use secrecy::SecretString;
 use signalbox_control_plane::files::{self, ADMIN_TOKEN};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
@@ -61,6 +62,12 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The file of an authority holds no certificate.
+    #[error("{} holds no PEM certificate (--ca)", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
     },
     /// TLS was spoken of, and the address has none.
     #[error("{address} is plain text, and {flag} is for https://")]
@@ -122,7 +129,7 @@ impl Connection {
             _ => {}
         }
         let mut tls = match ca {
-            Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?)),
+            Some(ca) => ClientTlsConfig::new().ca_certificate(authority(ca)?),
             None => ClientTlsConfig::new().with_native_roots(),
         };
         if let Some((certificate, key)) = identity {
@@ -143,6 +150,15 @@ impl Connection {
             (None, None) if self.identity().is_some() || context.identity().is_some() => Ok(None),
             (None, None) => Ok(Some(files::read_secret(&self.data_dir.join(ADMIN_TOKEN))?)),
         }
+    }
+}
+
+/// Without a look at it, a file of something else would be an authority that has signed nothing.
+fn authority(path: &PathBuf) -> Result<Certificate, Error> {
+    let pem = read(path)?;
+    match CertificateDer::from_pem_slice(&pem) {
+        Ok(_) => Ok(Certificate::from_pem(pem)),
+        Err(_) => Err(Error::Authority { path: path.clone() }),
     }
 }
 

@@ -154,7 +154,7 @@ impl Apply {
             head + &outcome::describe(&value, session.paint())
         })?;
         let wait = self.wait.filter(|_| !self.dry_run);
-        fleet::after(session, Done::with(text), revision, wait).await
+        Ok(fleet::after(session, Done::with(text), revision, wait).await)
     }
 }
 
@@ -230,7 +230,7 @@ impl Export {
         let value = view::json(answer.message());
         let config = value.get("config").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         let text = match session.view.output {
-            Form::Json => format!("{config:#}\n"),
+            Form::Json => view::json_text(&config)?,
             Form::Name => named(&config),
             Form::Table | Form::Yaml => {
                 format!("# Revision {revision} of {epoch}.\n{}", view::yaml(&config)?)

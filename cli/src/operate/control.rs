@@ -16,6 +16,7 @@ use tonic::{
     service::interceptor::InterceptedService,
     transport::Channel,
 };
+use tonic_types::StatusExt as _;
 
 use super::error::Error;
 use crate::{
@@ -98,7 +99,7 @@ impl Control {
         let attempt = || self.attempt(&schema, bytes.clone());
         let delays = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(100));
         let delays = delays.with_max_times(if may_repeat(&schema) { RETRIES } else { 0 });
-        let lost = |status: &Status| status.code() == Code::Unavailable;
+        let lost = |status: &Status| status.code() == Code::Unavailable || !is_told(status);
         let answered = timeout(limit, attempt.retry(delays).sleep(sleep).when(lost)).await;
         let timed_out =
             |_| Error::TimedOut { address: self.address.clone(), method: method.to_owned(), timeout: limit };
@@ -129,16 +130,20 @@ impl Control {
         grpc.unary(Request::new(request), path, Raw).await
     }
 
+    /// Each error of the admin port has a reason. What has none comes from this side, or from somebody else who is there: a port of
+    /// another kind, or one with TLS that is spoken to without.
     fn failed(&self, method: &str, status: Status) -> Error {
         let status = Box::new(status);
-        match status.code() {
-            // Whoever speaks no gRPC there, such as a port with TLS that is spoken to without, ends the call.
-            Code::Unavailable | Code::Cancelled => {
-                Error::Unreachable { address: self.address.clone(), status: named(status) }
-            }
-            _ => Error::Refused { method: method.to_owned(), status },
+        if is_told(&status) {
+            Error::Refused { method: method.to_owned(), status }
+        } else {
+            Error::Unreachable { address: self.address.clone(), status: named(status) }
         }
     }
+}
+
+fn is_told(status: &Status) -> bool {
+    status.get_details_error_info().is_some()
 }
 
 /// Everything that an error says of itself and its causes.
@@ -153,6 +158,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn named(status: Box<Status>) -> Box<Status> {
     match std::error::Error::source(status.as_ref()) {
         Some(source) => Box::new(Status::unavailable(chain(source))),
+        None if status.message().is_empty() => Box::new(Status::unavailable(status.code().description())),
         None => status,
     }
 }

@@ -150,6 +150,9 @@ pub enum Error {
     /// Something cannot be said as YAML.
     #[error("the answer cannot be written as YAML")]
     Yaml(#[from] serde_saphyr::ser::Error),
+    /// Something cannot be said as JSON.
+    #[error("the answer cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
     /// Standard output cannot be written.
     #[error("the answer cannot be written")]
     Output(#[from] io::Error),
@@ -194,6 +197,7 @@ impl Error {
             | Self::SecretLost { .. }
             | Self::Write { .. }
             | Self::Yaml(_)
+            | Self::Json(_)
             | Self::Output(_) => Exit::Failed,
         }
     }
@@ -202,6 +206,9 @@ impl Error {
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match self {
+            Self::Unreachable { status, .. } if status.message().contains("certificate") => {
+                Some("name who signed the control plane's certificate with --ca, and ask for one of the names in it")
+            }
             Self::Unreachable { .. } => Some(
                 "say where it is with --address or SIGNALBOX_ADDR (https:// where it speaks TLS), or look at it with `signalbox doctor`",
             ),
@@ -240,6 +247,7 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::PermissionDenied => {
             Some("ask with a token whose role may; `signalbox tokens list` shows them to an admin")
         }
+        Code::Unavailable => Some("try again: what went wrong there passes"),
         Code::Unimplemented => Some("the control plane is older than this program: use the one that came with it"),
         _ => None,
     }

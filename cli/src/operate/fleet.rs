@@ -147,12 +147,19 @@ fn why(replica: &Replica) -> String {
     }
 }
 
-/// Waits for the revision that a command has made, where that was asked for, and says so after what the command says.
-pub(super) async fn after(session: &Session, done: Done, revision: u64, wait: Option<Duration>) -> Result<Done, Error> {
-    let Some(timeout) = wait else { return Ok(done) };
+/// Waits for the revision that a command has made, where that was asked for, and says so after what the command says. What was done is
+/// said whatever comes of the wait: it may be a key, which is shown only once.
+pub(super) async fn after(session: &Session, done: Done, revision: u64, wait: Option<Duration>) -> Done {
+    let Some(timeout) = wait else { return done };
     let wait = Wait { revision, timeout, percent: 100, replicas: 0, fail_on_rejection: false };
-    let (response, _) = wait.watch(session).await?;
-    Ok(add(session, done, &response))
+    match wait.watch(session).await {
+        Ok((response, _)) => add(session, done, &response),
+        Err(error) => {
+            view::tell(&format!("revision {revision} is made, and it is not known who serves it"));
+            super::refuse(&error);
+            Done { exit: Exit::Unsatisfied, ..done }
+        }
+    }
 }
 
 /// Says how far it is, after what a command says: for people in the same place, for programs aside.

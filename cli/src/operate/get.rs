@@ -219,7 +219,7 @@ impl Delete {
         })?;
         match rollout {
             Some(rollout) => Ok(fleet::add(session, Done::with(text), &rollout)),
-            None => fleet::after(session, Done::with(text), revision, wait).await,
+            None => Ok(fleet::after(session, Done::with(text), revision, wait).await),
         }
     }
 

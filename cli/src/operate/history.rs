@@ -118,7 +118,7 @@ impl Rollback {
             head + &outcome::describe(&value, session.paint())
         })?;
         let wait = self.wait.filter(|_| !self.dry_run);
-        fleet::after(session, Done::with(text), revision, wait).await
+        Ok(fleet::after(session, Done::with(text), revision, wait).await)
     }
 }
 

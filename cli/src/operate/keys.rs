@@ -153,7 +153,7 @@ impl Create {
         let answer = session.control.call("ClientKeyService/CreateClientKey", &request).await?;
         let made: ClientKey = answer.read()?;
         let done = Shown { key: &made, note: String::new() }.show(session, &view::json(answer.message()))?;
-        fleet::after(session, done, made.revision, self.wait).await
+        Ok(fleet::after(session, done, made.revision, self.wait).await)
     }
 }
 
@@ -170,9 +170,10 @@ impl Rotate {
         let RotateClientKeyResponse { successor, predecessor } = answer.read()?;
         let (made, old) = (successor.unwrap_or_default(), predecessor.unwrap_or_default());
         let until = old.expire_time.map(|time| time.to_string()).unwrap_or_default();
-        let note = format!("{} is taken until {until}.\n", old.name);
+        let end = made.expire_time.map(|time| format!("{} ends as the old one would have, at {time}.\n", made.name));
+        let note = format!("{} is taken until {until}.\n{}", old.name, end.unwrap_or_default());
         let done = Shown { key: &made, note }.show(session, &view::json(answer.message()))?;
-        fleet::after(session, done, made.revision, self.wait).await
+        Ok(fleet::after(session, done, made.revision, self.wait).await)
     }
 }
 
