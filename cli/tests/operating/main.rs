@@ -1,5 +1,10 @@
 //! The operator's client as a process, against a whole system in another process: what it prints, how it ends, and what it never says.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a story that does not go as it should ends there")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a story that does not go as it should ends there"
+)]
 
 use std::{
     fs,

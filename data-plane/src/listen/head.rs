@@ -72,7 +72,7 @@ impl Heads {
                 continue;
             }
             if self.place == Place::Rest {
-                let Some(end) = memchr::memchr(b'\n', bytes) else { return None };
+                let end = memchr::memchr(b'\n', bytes)?;
                 bytes = bytes.get(end + 1..).unwrap_or_default();
                 self.place = Place::LineStart;
                 continue;
