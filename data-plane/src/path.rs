@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr_iter;
 use signalbox_routing::Endpoint;
 
 /// A path in its normal form (RFC 3986, section 6.2.2): what need not be escaped is not, and other escapes are in upper case.
@@ -220,7 +221,7 @@ fn normal(raw: &str) -> Result<Cow<'_, str>, Error> {
 /// Splits a path between the slashes of the first `http://` or `https://` that begins a segment: the one place where a path may
 /// have two in a row, as a universal route's address does.
 fn split_scheme(raw: &str) -> Option<(&str, &str)> {
-    let at = raw.find("://")?;
+    let at = memchr_iter(b':', raw.as_bytes()).find(|at| raw.get(*at..).is_some_and(|rest| rest.starts_with("://")))?;
     let (front, back) = (raw.get(..=at)?, raw.get(at + 2..)?);
     let scheme = raw.get(..at)?.rsplit('/').next()?;
     ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)).then_some((front, back))
@@ -302,15 +303,16 @@ fn hides_a_separator(mut rest: &str) -> bool {
 
 /// Refuses segments that lead elsewhere. An escaped slash or backslash counts as a separator, since the upstream may take it for one.
 fn check_segments(path: &str) -> Result<(), Error> {
-    let mut segments =
-        path.split('/').flat_map(|segment| segment.split("%2F")).flat_map(|segment| segment.split("%5C"));
+    let separated =
+        if path.contains('%') { Cow::Owned(path.replace("%2F", "/").replace("%5C", "/")) } else { Cow::Borrowed(path) };
+    let mut segments = separated.as_bytes().split(|byte| *byte == b'/');
     // What is before the leading slash.
     segments.next();
     let mut segments = segments.peekable();
     while let Some(segment) = segments.next() {
         // Some servers cut a segment at its first semicolon.
-        let name = segment.split(';').next().unwrap_or(segment);
-        if name == "." || name == ".." {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or(segment);
+        if matches!(name, b"." | b"..") {
             return Err(Error::Dot);
         }
         if segment.is_empty() && segments.peek().is_some() {

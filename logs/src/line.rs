@@ -1,7 +1,7 @@
 //! How a line looks: as the library writes it. Only the line that every exchange leaves is written here, in the same look, at a
 //! fraction of what it costs there.
 
-use std::fmt::{self, Debug, Display};
+use std::fmt::{self, Debug, Display, Write as _};
 
 use jiff::Timestamp;
 use tracing::{
@@ -17,6 +17,9 @@ use crate::LogFormat;
 
 /// The target of the line that an exchange leaves.
 const ACCESS: &str = "access";
+
+/// As long as such a line is, as a rule.
+const USUAL_BYTES: usize = 1024;
 
 /// Writes that line by itself, and all others as the library does.
 #[derive(Debug)]
@@ -38,74 +41,80 @@ where
             return self.library.format_event(context, writer, event);
         }
         let now = Timestamp::now();
+        let mut line = String::with_capacity(USUAL_BYTES);
         match self.format {
-            LogFormat::Text => write!(writer, "{now:.6}  INFO {ACCESS}:")?,
-            LogFormat::Json => write!(writer, r#"{{"timestamp":"{now:.6}","level":"INFO","fields":{{"#)?,
+            LogFormat::Text => write!(line, "{now:.6}  INFO {ACCESS}:")?,
+            LogFormat::Json => write!(line, r#"{{"timestamp":"{now:.6}","level":"INFO","fields":{{"#)?,
         }
-        let mut fields = Fields { format: self.format, writer, any: false, written: Ok(()) };
+        let mut fields = Fields { format: self.format, line, any: false, written: Ok(()) };
         event.record(&mut fields);
-        let Fields { mut writer, written, .. } = fields;
+        let Fields { mut line, written, .. } = fields;
         written?;
         match self.format {
-            LogFormat::Text => writer.write_char('\n'),
-            LogFormat::Json => writeln!(writer, r#"}},"target":"{ACCESS}"}}"#),
+            LogFormat::Text => line.push('\n'),
+            LogFormat::Json => writeln!(line, r#"}},"target":"{ACCESS}"}}"#)?,
         }
+        writer.write_str(&line)
     }
 }
 
 /// The fields of a line, one after the other.
-struct Fields<'w> {
+struct Fields {
     format: LogFormat,
-    writer: Writer<'w>,
+    line: String,
     any: bool,
     written: fmt::Result,
 }
 
-impl Fields<'_> {
+impl Fields {
     fn write(&mut self, field: &Field, value: impl FnOnce(&mut Self) -> fmt::Result) {
         if self.written.is_ok() {
-            self.written = self.name(field.name()).and_then(|()| value(self));
+            self.name(field.name());
+            self.written = value(self);
             self.any = true;
         }
     }
 
-    fn name(&mut self, name: &str) -> fmt::Result {
+    fn name(&mut self, name: &str) {
         match self.format {
             LogFormat::Text => {
-                self.writer.write_char(' ')?;
-                if name == "message" {
-                    return Ok(());
+                self.line.push(' ');
+                if name != "message" {
+                    self.line.push_str(name);
+                    self.line.push('=');
                 }
-                self.writer.write_str(name)?;
-                self.writer.write_char('=')
             }
             LogFormat::Json => {
-                self.writer.write_str(if self.any { ",\"" } else { "\"" })?;
-                self.writer.write_str(name)?;
-                self.writer.write_str("\":")
+                self.line.push_str(if self.any { ",\"" } else { "\"" });
+                self.line.push_str(name);
+                self.line.push_str("\":");
             }
         }
     }
 
     fn plain(&mut self, field: &Field, value: impl Display) {
-        self.write(field, |fields| write!(fields.writer, "{value}"));
+        self.write(field, |fields| write!(fields.line, "{value}"));
     }
 
     fn quoted(&mut self, text: &str) -> fmt::Result {
         let needs_no_escape = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
         if text.bytes().all(needs_no_escape) {
-            self.writer.write_char('"')?;
-            self.writer.write_str(text)?;
-            return self.writer.write_char('"');
+            self.line.push('"');
+            self.line.push_str(text);
+            self.line.push('"');
+            return Ok(());
         }
         match self.format {
-            LogFormat::Text => write!(self.writer, "{text:?}"),
-            LogFormat::Json => self.writer.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?),
+            LogFormat::Text => write!(self.line, "{text:?}"),
+            LogFormat::Json => {
+                self.line.push_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?);
+                Ok(())
+            }
         }
     }
 }
 
-impl Visit for Fields<'_> {
+impl Visit for Fields {
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.plain(field, value);
     }
@@ -124,7 +133,7 @@ impl Visit for Fields<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.write(field, |fields| match fields.format {
-            LogFormat::Text => write!(fields.writer, "{value:?}"),
+            LogFormat::Text => write!(fields.line, "{value:?}"),
             LogFormat::Json => fields.quoted(&format!("{value:?}")),
         });
     }

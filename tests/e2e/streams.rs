@@ -319,9 +319,12 @@ async fn a_burst_leaves_in_one_write_and_an_event_alone_at_once() {
     raw.send(head).await;
     assert_eq!(raw.head().await, 200);
     assert_eq!(raw.chunk().await, Some(text("m", "first")));
-    let burst: String = (0..40).map(|number| text("m", &number.to_string())).collect();
-    live.write(&burst);
-    assert_eq!(raw.chunk().await, Some(burst));
+    let events: Vec<String> = (0..40).map(|number| text("m", &number.to_string())).collect();
+    live.write(events.concat());
+    assert_eq!(raw.chunk().await, Some(events.concat()), "of one chunk");
+    let chunks: String = events.iter().map(|event| format!("{:x}\r\n{event}\r\n", event.len())).collect();
+    live.write_raw(chunks);
+    assert_eq!(raw.chunk().await, Some(events.concat()), "of one chunk each");
     live.write(finish("m") + DONE);
     assert_eq!(raw.chunk().await, Some(finish("m") + DONE));
     live.end();

@@ -13,6 +13,8 @@ const MAX_USAGE_BYTES: usize = 8 * 1024;
 
 /// How many bytes are looked at together, without a branch.
 const BLOCK: usize = 64;
+/// How many bytes are looked at one by one before that: in most objects the next string is not far.
+const NEAR: usize = 8;
 
 /// What is said otherwise than the upstream says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,9 +101,9 @@ impl Rewriter {
         let mut at = 0;
         while self.place != Place::Past {
             let rest = text.get(at..).unwrap_or_default();
-            let idle = self.idle(rest);
-            self.keep(rest.get(..idle).unwrap_or_default());
-            at += idle;
+            let passed = self.pass(rest);
+            self.keep(rest.get(..passed).unwrap_or_default());
+            at += passed;
             let Some(byte) = text.get(at).copied() else { break };
             let replaced = self.replaces();
             let new = match self.place {
@@ -146,7 +148,7 @@ impl Rewriter {
             b'"' => {
                 self.place = Place::Within { escaped: false };
                 self.keep(b"\"");
-                return self.changes.model.clone().filter(|_| self.replaces());
+                return if self.replaces() { self.changes.model.clone() } else { None };
             }
             b',' if self.is_top() => {
                 self.close_member();
@@ -160,23 +162,54 @@ impl Rewriter {
                 self.depth += 1;
                 self.keep(&[byte]);
             }
-            b'}' | b']' => {
-                self.depth -= 1;
-                self.keep(&[byte]);
-            }
             _ => self.keep(&[byte]),
         }
         None
     }
 
-    /// How many of the next bytes change nothing, which is most of them in a long text or an array of numbers.
-    fn idle(&self, rest: &[u8]) -> usize {
-        let next = match self.place {
-            Place::Between if self.depth > 1 => next_mark(rest),
-            Place::Within { escaped: false } if !self.is_in_name() => memchr2(b'"', b'\\', rest),
-            Place::Between | Place::Within { .. } | Place::Past => return 0,
-        };
-        next.unwrap_or(rest.len())
+    /// How many of the next bytes are passed over together: what is within a value, and what is in a string before it ends.
+    fn pass(&mut self, rest: &[u8]) -> usize {
+        if self.depth > 1 {
+            return self.pass_nested(rest);
+        }
+        if self.place != (Place::Within { escaped: false }) {
+            return 0;
+        }
+        let length = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+        if self.is_in_name() {
+            let room = (MAX_NAME_BYTES + 1).saturating_sub(self.name.len());
+            self.name.extend(rest.iter().take(length.min(room)));
+        }
+        length
+    }
+
+    /// How many of the next bytes are within an object or array that is a value, or an element of one. Nothing changes there.
+    fn pass_nested(&mut self, rest: &[u8]) -> usize {
+        let mut passed = 0;
+        while self.depth > 1 {
+            let ahead = rest.get(passed..).unwrap_or_default();
+            let next = match self.place {
+                Place::Within { escaped: false } => memchr2(b'"', b'\\', ahead),
+                Place::Within { escaped: true } => Some(0),
+                Place::Between | Place::Past => next_mark(ahead),
+            };
+            let Some((next, byte)) = next.and_then(|next| Some((next, *ahead.get(next)?))) else { return rest.len() };
+            passed += next + 1;
+            self.place = match (self.place, byte) {
+                (Place::Within { escaped: false }, b'\\') => Place::Within { escaped: true },
+                (Place::Within { escaped: false }, _) => Place::Between,
+                (Place::Within { escaped: true }, _) | (_, b'"') => Place::Within { escaped: false },
+                (place, b'{' | b'[') => {
+                    self.depth += 1;
+                    place
+                }
+                (place, _) => {
+                    self.depth -= 1;
+                    place
+                }
+            };
+        }
+        passed
     }
 
     fn is_in_name(&self) -> bool {
@@ -189,9 +222,9 @@ impl Rewriter {
         self.place = if closes { Place::Between } else { Place::Within { escaped: byte == b'\\' && !escaped } };
         self.keep(&[byte]);
         match self.role {
-            Role::Name if self.is_top() && closes => self.role = self.named(),
-            Role::Name if self.is_top() && self.name.len() <= MAX_NAME_BYTES => self.name.push(byte),
-            Role::Id if self.is_top() && closes => return self.changes.id_suffix.clone(),
+            Role::Name if closes => self.role = self.named(),
+            Role::Name if self.name.len() <= MAX_NAME_BYTES => self.name.push(byte),
+            Role::Id if closes => return self.changes.id_suffix.clone(),
             Role::Name | Role::Model | Role::Id | Role::Usage | Role::Other => {}
         }
         None
@@ -232,9 +265,14 @@ impl Rewriter {
 fn next_mark(text: &[u8]) -> Option<usize> {
     // With this bit set, a bracket is a brace.
     let is_mark = |byte: &u8| matches!(byte | 0x20, b'{' | b'}') | (*byte == b'"');
+    let near = text.get(..NEAR).unwrap_or(text);
+    if let Some(at) = near.iter().position(is_mark) {
+        return Some(at);
+    }
+    let text = text.get(near.len()..)?;
     let blocks = text.chunks(BLOCK).take_while(|block| !block.iter().fold(false, |any, byte| any | is_mark(byte)));
     let passed: usize = blocks.map(<[u8]>::len).sum();
-    text.get(passed..)?.iter().position(is_mark).map(|at| passed + at)
+    text.get(passed..)?.iter().position(is_mark).map(|at| near.len() + passed + at)
 }
 
 #[cfg(test)]

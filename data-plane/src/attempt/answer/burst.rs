@@ -1,13 +1,12 @@
 //! Events that leave together. hyper hands an upstream's chunks over one by one, each once the one before is taken: whoever writes each
 //! at once writes a hundred times where once would do.
 
-use std::{mem, time::Duration};
+use std::mem;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::Instant;
 
-/// What follows within this time is taken for a part of the same burst. Whoever speaks at a model's pace takes longer.
-const BREATH: Duration = Duration::from_millis(1);
+/// How often a connection asks for more in one turn: once more after it has written what it has.
+const POLLS_A_TURN: u8 = 2;
 
 /// What is gathered of the events that leave together.
 #[derive(Debug, Default)]
@@ -16,10 +15,10 @@ pub(super) struct Burst {
     one: Bytes,
     /// All of them, where there are several.
     joined: BytesMut,
-    /// How much there was when the others were given a turn.
+    /// How much there was when more was last waited for.
     before: usize,
-    /// When the last ones left.
-    left_at: Option<Instant>,
+    /// How often it was waited for in vain since then.
+    in_vain: u8,
 }
 
 impl Burst {
@@ -41,18 +40,21 @@ impl Burst {
         self.one.len() + self.joined.len()
     }
 
-    /// Whether more can be expected of one turn of the upstream's connection: the last one brought something, and this is no stream
-    /// that speaks at leisure. What is there waits for that turn only, and never for the network.
+    /// Whether a turn of the upstream's connection may bring more: the last one did. What is there waits for that turn only, and
+    /// never for the network.
     pub(super) fn may_go_on(&mut self) -> bool {
         let there = self.len();
+        if there == 0 {
+            return false;
+        }
         let brought = there > mem::replace(&mut self.before, there);
-        brought && self.left_at.is_some_and(|left_at| left_at.elapsed() < BREATH)
+        self.in_vain = if brought { 0 } else { self.in_vain + 1 };
+        self.in_vain < POLLS_A_TURN
     }
 
     /// Lets it all go; `None` = nothing is there.
     pub(super) fn take(&mut self) -> Option<Bytes> {
-        self.before = 0;
-        self.left_at = Some(Instant::now());
+        (self.before, self.in_vain) = (0, 0);
         let one = mem::take(&mut self.one);
         let all = if self.joined.is_empty() { one } else { mem::take(&mut self.joined).freeze() };
         Some(all).filter(|all| !all.is_empty())
