@@ -3,16 +3,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a measurement of what is not as it should be must not begin")]
 
-use std::hint::black_box;
+use std::{fs, hint::black_box};
 
 use bytes::Bytes;
+use clap::Parser;
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use sha2::{Digest as _, Sha256};
 use signalbox_bench::proxy::scenario::Scenario;
 use signalbox_data_plane::rooms;
+use signalbox_logs::{LogFormat, Logs};
 use signalbox_proto::config::v1 as config;
 use signalbox_routing::{Caller, Change, Endpoint, Request, Resource, ResourceName, Runtime};
+use tokio::runtime::Builder;
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
@@ -75,6 +78,28 @@ fn rewriter_and_usage_tap(bencher: Bencher<'_, '_>, scenario: Scenario) {
         (0..answer.len()).step_by(8192).map(|at| answer.slice(at..answer.len().min(at + 8192))).collect();
     assert!(rooms::tokens_of_answer(&chunks, "bench") > 0);
     bencher.bench_local(|| rooms::tokens_of_answer(black_box(&chunks), "bench"));
+}
+
+/// No options: only where a log is started on whose behalf.
+#[derive(Debug, Parser)]
+struct Nothing;
+
+#[divan::bench]
+fn record(bencher: Bencher<'_, '_>) {
+    let (dir, timers) = (tempfile::tempdir().unwrap(), Builder::new_current_thread().enable_all().build().unwrap());
+    let file = dir.path().join("access.log");
+    let _entered = timers.enter();
+    let log = Logs { log_level: "info".to_owned(), log_format: LogFormat::Text, log_file: Some(file.clone()) };
+    let log = log.start::<Nothing>();
+    let runtime = runtime(1);
+    let key = runtime.client_key(&Sha256::digest("sb_key-0").into()).unwrap();
+    let request = Request { caller: Caller::Key(key), model: "alias-0", endpoint: Endpoint::ChatCompletions, seed: 1 };
+    let mut ending = rooms::Ending::new(key, &runtime.plan(&request).unwrap().first).unwrap();
+    bencher.bench_local(|| ending.end());
+    log.flush();
+    let ended = ending.end();
+    log.flush();
+    assert_eq!(fs::read_to_string(file).unwrap().lines().count() as u64, ended);
 }
 
 /// The events of a burst, in so many chunks.

@@ -8,3 +8,4 @@ pub mod latencies;
 pub mod load;
 pub mod program;
 pub mod proxy;
+pub mod ward;

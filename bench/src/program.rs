@@ -6,14 +6,14 @@ use std::{
     io::{self, BufRead, BufReader},
     net::SocketAddr,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     thread,
     time::Duration,
 };
 
 use serde_json::Value;
 
-use crate::figures::Sample;
+use crate::{figures::Sample, ward};
 
 /// A running program. Dropped, it is killed.
 #[derive(Debug)]
@@ -74,9 +74,9 @@ impl Program {
     /// [`Error::Missing`], [`Error::Silent`]
     pub fn start(name: &str, arguments: &[&str], field: &str) -> Result<Self, Error> {
         let path = env::current_exe().unwrap_or_default().with_file_name(name);
-        let mut command = Command::new(&path);
-        command.args(arguments).args(["--log-format", "json", "--log-level", "info,access=off"]);
         let missing = |source| Error::Missing { path: path.clone(), source };
+        let mut command = ward::command(&path).map_err(missing)?;
+        command.args(arguments).args(["--log-format", "json", "--log-level", "info,access=off"]);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(missing)?;
         let log = child.stderr.take().map(BufReader::new);

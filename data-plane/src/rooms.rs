@@ -1,16 +1,22 @@
 //! The rooms of the request path one at a time, for whoever measures what each of them costs. It is there only with the feature
 //! `rooms`, decides nothing, and tells of each room no more than that it did its work.
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::Bytes;
-use http::HeaderMap;
-use signalbox_routing::{Endpoint, Runtime};
+use http::{HeaderMap, Method, StatusCode};
+use signalbox_routing::{ClientKey, Endpoint, Runtime, Target};
 
 use crate::{
+    attempt::Trail,
     auth::Caller,
+    metrics::Metrics,
     openai::envelope::Envelope,
+    record::{Operation, Outcome, Record, RequestId},
     splice::{self, Changes, Edit, Rewriter},
     sse::Framer,
     upstream::Event,
+    usage::Usage,
 };
 
 /// Whether the key that a request presents is one of the gateway's: its digest, and where that is found.
@@ -68,4 +74,43 @@ pub fn tokens_of_answer(chunks: &[Bytes], model: &str) -> u64 {
     let mut length = 0;
     chunks.iter().for_each(|chunk| rewriter.push(chunk.clone(), |piece| length += piece.len()));
     rewriter.usage().filter(|_| length > 0).map_or(0, |usage| usage.total())
+}
+
+/// A chat that ends as often as one likes, and what counts it.
+#[derive(Debug)]
+pub struct Ending {
+    metrics: Metrics,
+    record: Record,
+}
+
+impl Ending {
+    /// One that this target answered for this key. `None` = there is nothing to count with.
+    #[must_use]
+    pub fn new(key: &Arc<ClientKey>, target: &Target) -> Option<Self> {
+        let mut record = Record::new(RequestId::new(), Method::POST);
+        record.operation = Operation::Endpoint(Endpoint::ChatCompletions);
+        record.client_key = Some(Arc::clone(key));
+        record.model = Some("bench-chat".into());
+        record.trail = Trail {
+            attempts: 1,
+            provider: Some(Arc::clone(&target.provider)),
+            model: Some(Arc::clone(&target.model)),
+            credential: Some("main".into()),
+            upstream_status: Some(StatusCode::OK),
+            answered_at: Some(record.started),
+            ..Trail::default()
+        };
+        record.status = Some(StatusCode::OK);
+        record.bytes_out = 512;
+        record.usage = Some(Usage { prompt: 19, completion: 64 });
+        Some(Self { metrics: Metrics::new().ok()?, record })
+    }
+
+    /// Ends it under a new id: it is counted, and its line goes to the log. Returns how often it has ended.
+    pub fn end(&mut self) -> u64 {
+        self.record.request_id = RequestId::new();
+        self.metrics.observe(&self.record, Outcome::Completed, Duration::from_millis(1));
+        self.record.log(Outcome::Completed, Duration::from_millis(1));
+        self.metrics.totals().0
+    }
 }

@@ -16,6 +16,7 @@ use signalbox_bench::{
     joining,
     latencies::{Latencies, millis},
     program::Program,
+    ward,
 };
 use signalbox_proto::admin::v1::{
     ApplyConfigRequest, ApplyConfigResponse, Config, CreateClientKeyRequest, DeleteClientKeyRequest,
@@ -57,6 +58,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    ward::stand_in()?;
     let arguments = Arguments::parse();
     let mut out = io::stdout();
     let load = fs::read_to_string("/proc/loadavg")?;

@@ -2,25 +2,33 @@
 //! Signalbox, round after round in turn. Prints Markdown; fails only where an answer was not as it should be.
 
 use std::{
+    fs,
     io::{self, Write as _},
-    process::ExitCode,
+    path::PathBuf,
+    process::{self, ExitCode},
     thread::sleep,
     time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::Parser;
-use signalbox_bench::proxy::{
-    contender::{Contender, Error},
-    gateway::{Gateway, Size},
-    load::Load,
-    report::{Figures, Report},
-    scenario::Scenario,
-    upstream,
+use signalbox_bench::{
+    proxy::{
+        contender::{Contender, Error},
+        gateway::{Gateway, Size},
+        load::Load,
+        report::{Figures, Report},
+        scenario::Scenario,
+        upstream,
+    },
+    ward,
 };
 use signalbox_tests::CLIENT_KEY;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 
 /// Connections of the scenarios that go as fast as they can.
 const CONNECTIONS: usize = 64;
@@ -33,6 +41,10 @@ const STEADY: u32 = 1_000;
 
 /// Starts from what the gateway keeps.
 const STARTS: usize = 5;
+
+/// How a shell calls an end by SIGINT, and by SIGTERM.
+const INTERRUPTED: i32 = 130;
+const TERMINATED: i32 = 143;
 
 /// Measures the data plane beside plain proxies.
 #[derive(Debug, Parser)]
@@ -79,6 +91,7 @@ struct Stage {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    ward::stand_in()?;
     let arguments = Arguments::parse();
     if arguments.upstream {
         upstream::serve()?;
@@ -134,7 +147,11 @@ impl Arguments {
 
 impl Stage {
     fn set(arguments: &Arguments) -> anyhow::Result<Self> {
-        let (runtime, dir, upstream) = (Runtime::new()?, tempfile::tempdir()?, Contender::upstream()?);
+        let (runtime, dir) = (Runtime::new()?, tempfile::tempdir()?);
+        // Whatever is written meanwhile is in one folder.
+        drop(tempfile::env::override_temp_dir(dir.path()));
+        runtime.spawn(told_to_end(dir.path().to_owned()));
+        let upstream = Contender::upstream()?;
         let mut proxies = Vec::new();
         if !arguments.configurations && arguments.wants("nginx") {
             proxies.extend(present(Contender::nginx(upstream.addr, dir.path()))?);
@@ -163,6 +180,17 @@ impl Stage {
         self.gateways.iter().for_each(|gateway| gateway.change(false));
         Ok(())
     }
+}
+
+/// Leaves nothing behind when it is told to end: the folder goes here, and whoever was started goes with this process.
+async fn told_to_end(folder: PathBuf) -> io::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let code = tokio::select! {
+        _ = interrupt.recv() => INTERRUPTED,
+        _ = terminate.recv() => TERMINATED,
+    };
+    drop(fs::remove_dir_all(folder));
+    process::exit(code)
 }
 
 /// Who is not installed does not take part.

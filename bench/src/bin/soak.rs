@@ -13,6 +13,7 @@ use signalbox_bench::{
     figures::{Sample, Table, slope},
     load::{Chats, Tally},
     program::Program,
+    ward,
 };
 use signalbox_tests::{CLIENT_KEY, Client, Draft, Setup, System, wait::eventually};
 use tokio::time::sleep;
@@ -45,6 +46,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
+    ward::stand_in()?;
     let arguments = Arguments::parse();
     let scene = Scene::start().await?;
     let mut out = io::stdout();

@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -16,6 +16,7 @@ use super::{
     report::Started,
     upstream,
 };
+use crate::ward::{self, Ward};
 
 /// Until a program takes connections.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -29,12 +30,8 @@ pub struct Contender {
     pub addr: SocketAddr,
     /// Whether it is the gateway, which has client keys and model names of its own.
     pub is_gateway: bool,
-    process: Option<Process>,
+    process: Option<Ward>,
 }
-
-/// Ended when dropped.
-#[derive(Debug)]
-struct Process(Child);
 
 /// Why a contender does not take part.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +71,7 @@ impl Contender {
         let start = |source| Error::Start { program: "the upstream".to_owned(), source };
         let mut command = Command::new(env::current_exe().map_err(start)?);
         command.arg("--upstream").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = Process(command.spawn().map_err(start)?);
+        let mut process = Ward(command.spawn().map_err(start)?);
         let mut line = String::new();
         if let Some(said) = process.0.stdout.take() {
             BufReader::new(said).read_line(&mut line).map_err(start)?;
@@ -83,7 +80,8 @@ impl Contender {
         Ok(Self { name: "upstream itself", addr, is_gateway: false, process: Some(process) })
     }
 
-    /// nginx as a plain proxy with a worker a core and connections kept alive.
+    /// nginx as a plain proxy with a worker a core, connections kept alive, events passed on as they come, and a buffer that a whole
+    /// answer fits in: with its own of 4 KiB, an answer of 32 KiB would cost it twice as much.
     ///
     /// # Errors
     /// [`Error`]
@@ -99,12 +97,13 @@ impl Contender {
              uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi; keepalive_requests 1000000;\n\
              upstream api {{ server {upstream}; keepalive 512; keepalive_requests 1000000; }}\n\
              server {{ listen {addr} backlog=4096 reuseport; location / {{ proxy_pass http://api; proxy_http_version 1.1;\n\
-             proxy_set_header Connection ''; proxy_buffering off; proxy_read_timeout 600s; }} }}\n\
+             proxy_set_header Connection ''; proxy_buffering off; proxy_buffer_size 64k; proxy_buffers 8 64k;\n\
+             proxy_busy_buffers_size 128k; proxy_read_timeout 600s; }} }}\n\
              }}\n"
         );
         let path = dir.join("nginx.conf");
         fs::write(&path, config).map_err(|source| Error::Start { program: "nginx".to_owned(), source })?;
-        let mut command = Command::new(find("nginx")?);
+        let mut command = command(&find("nginx")?)?;
         command.arg("-p").arg(dir).arg("-c").arg(&path).arg("-e").arg(dir.join("nginx.log"));
         Self::start("nginx", command, addr, dir.join("nginx.log"))
     }
@@ -136,7 +135,7 @@ impl Contender {
         let path = dir.join("envoy.json");
         let written = fs::write(&path, config.to_string());
         written.map_err(|source| Error::Start { program: "envoy".to_owned(), source })?;
-        let mut command = Command::new(find("envoy")?);
+        let mut command = command(&find("envoy")?)?;
         command.args(["--concurrency", "2", "--log-level", "error", "--disable-hot-restart", "-c"]).arg(&path);
         Self::start("Envoy", command, addr, dir.join("envoy.log"))
     }
@@ -155,7 +154,7 @@ impl Contender {
     /// # Errors
     /// Where it has ended.
     pub fn taken(&self) -> io::Result<Taken> {
-        self.process.as_ref().map_or_else(|| Err(io::ErrorKind::NotFound.into()), |Process(child)| taken(child.id()))
+        self.process.as_ref().map_or_else(|| Err(io::ErrorKind::NotFound.into()), |Ward(child)| taken(child.id()))
     }
 
     /// Ends the gateway and starts it with these arguments: how long it takes until it is ready, and what it has taken then.
@@ -167,7 +166,7 @@ impl Contender {
         self.process = None;
         let (command, addr) = gateway(arguments)?;
         let begun = Instant::now();
-        let (program, process) = spawn(command)?;
+        let (program, process) = (self.name.to_owned(), spawn(self.name, command)?);
         (self.addr, self.process) = (addr, Some(process));
         while !is_ready(addr).unwrap_or(false) {
             if begun.elapsed() > PATIENCE {
@@ -182,11 +181,11 @@ impl Contender {
     }
 
     fn start(name: &'static str, command: Command, addr: SocketAddr, log: PathBuf) -> Result<Self, Error> {
-        let (program, process) = spawn(command)?;
+        let process = spawn(name, command)?;
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect(addr).is_err() {
             if Instant::now() > until {
-                return Err(Error::Deaf { program, addr, log });
+                return Err(Error::Deaf { program: name.to_owned(), addr, log });
             }
             sleep(Duration::from_millis(20));
         }
@@ -203,39 +202,22 @@ fn is_ready(addr: SocketAddr) -> io::Result<bool> {
     Ok(answer.starts_with(b"HTTP/1.1 200 "))
 }
 
-fn spawn(mut command: Command) -> Result<(String, Process), Error> {
-    let program = command.get_program().to_string_lossy().into_owned();
+fn spawn(name: &str, mut command: Command) -> Result<Ward, Error> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    match child {
-        Ok(child) => Ok((program, Process(child))),
-        Err(source) => Err(Error::Start { program, source }),
-    }
+    child.map(Ward).map_err(|source| Error::Start { program: name.to_owned(), source })
+}
+
+/// What starts a program that ends with this one.
+fn command(program: &Path) -> Result<Command, Error> {
+    ward::command(program).map_err(|source| Error::Start { program: program.display().to_string(), source })
 }
 
 /// The data plane beside this program, and where it will listen.
 fn gateway(arguments: &[String]) -> Result<(Command, SocketAddr), Error> {
     let addr = free_address("signalbox-data-plane")?;
-    let mut command = Command::new(env::current_exe().unwrap_or_default().with_file_name("signalbox-data-plane"));
+    let mut command = command(&env::current_exe().unwrap_or_default().with_file_name("signalbox-data-plane"))?;
     command.arg("serve").args(["--listen", &addr.to_string()]).args(arguments);
     Ok((command, addr))
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // nginx leaves its workers behind when it is killed, and takes them along when it is asked; whoever lets what is under way
-        // finish first is asked twice.
-        for _ in 0..2 {
-            drop(Command::new("kill").arg(self.0.id().to_string()).status());
-            for _ in 0..20 {
-                if matches!(self.0.try_wait(), Ok(Some(_))) {
-                    return;
-                }
-                sleep(Duration::from_millis(10));
-            }
-        }
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 /// A port that was free a moment ago: the programs cannot all be asked for any, and told apart afterwards.
