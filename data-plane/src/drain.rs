@@ -1,6 +1,9 @@
 //! Knows every connection, so that a stop disturbs none that can still finish. It knows nothing of what they carry.
 
-use std::future::Future;
+use std::{
+    future::{Future, poll_fn},
+    task::{Context, Poll},
+};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{runtime::Handle, time::timeout};
@@ -31,7 +34,11 @@ impl Bell {
 
     /// Waits for it.
     pub(crate) async fn rung(&mut self) {
-        self.0.next().await;
+        poll_fn(|cx| self.poll_rung(cx)).await;
+    }
+
+    fn poll_rung(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_next_unpin(cx).map(drop)
     }
 }
 
@@ -41,15 +48,13 @@ impl Connections {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let connection = carry(Bell::of(&self.winding_down));
+        // In a box: whatever else would hold it has room for it twice, once for before it is first polled.
+        let mut connection = Box::pin(carry(Bell::of(&self.winding_down)));
         let mut cut = Bell::of(&self.cut);
-        let carrying = async move {
-            tokio::select! {
-                biased;
-                () = connection => {}
-                () = cut.rung() => {}
-            }
-        };
+        let carrying = poll_fn(move |cx| match connection.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => cut.poll_rung(cx),
+        });
         self.tasks.spawn_on(carrying, runtime);
     }
 

@@ -107,7 +107,7 @@ impl Door {
         let version = request.version();
         // For what the libraries say, in detail: our own lines name their request themselves.
         let span = tracing::debug_span!("request", request.id = %request_id);
-        let mut response = Box::pin(self.record(request_id, peer, request)).instrument(span).await;
+        let mut response = self.record(request_id, peer, request).instrument(span).await;
         if version == Version::HTTP_2 {
             response.headers_mut().remove(CONNECTION);
         }

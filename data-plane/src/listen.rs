@@ -6,6 +6,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -155,7 +156,7 @@ impl Reception {
     }
 
     fn hand_over(&self, stream: std::net::TcpStream, peer: IpAddr, permit: OwnedSemaphorePermit) {
-        let visit = Visit::new(Arc::clone(&self.door), peer);
+        let visit = Arc::new(Visit::new(Arc::clone(&self.door), peer));
         let (carrier, post) = (Arc::clone(&self.carrier), self.roster.post());
         let runtime = post.runtime().clone();
         self.door.connections.spawn_on(&runtime, |winding_down| async move {
@@ -196,7 +197,7 @@ impl Carrier {
         Self { tls, limits, http: speaking(&limits) }
     }
 
-    async fn open(&self, stream: TcpStream, visit: Visit, winding_down: Bell) {
+    async fn open(&self, stream: TcpStream, visit: Arc<Visit>, winding_down: Bell) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection lost before it began");
             return;
@@ -210,12 +211,11 @@ impl Carrier {
         }
     }
 
-    async fn carry<IO>(&self, io: IO, visit: Visit, mut winding_down: Bell)
+    async fn carry<IO>(&self, io: IO, visit: Arc<Visit>, mut winding_down: Bell)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let io = TokioIo::new(Paced::new(io, Arc::clone(&visit.requests), self.limits));
-        let visit = Arc::new(visit);
         let service = service_fn(|request| Visit::answer(&visit, request));
         let mut connection = std::pin::pin!(self.http.serve_connection_with_upgrades(io, service));
         let ended = tokio::select! {
@@ -258,7 +258,7 @@ struct Visit {
     peer: IpAddr,
     requests: Arc<Requests>,
     /// What it goes on with once it has switched to another protocol.
-    switched: Mutex<Option<(Tunnel, UnderWay)>>,
+    switched: Mutex<Option<(Box<Tunnel>, UnderWay)>>,
 }
 
 /// An answer's body: over HTTP/2, one that nobody may leave lying.
@@ -269,18 +269,19 @@ impl Visit {
         Self { door, peer, requests: Arc::default(), switched: Mutex::default() }
     }
 
-    /// The request is under way before it is first asked how far it is.
+    /// The request is under way before it is first asked how far it is. It is in a box, since hyper keeps the room for a request
+    /// for as long as the connection lasts.
     fn answer(
         visit: &Arc<Self>,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + Send + use<> {
+    ) -> Pin<Box<impl Future<Output = Result<Response<Answer>, Infallible>> + Send + use<>>> {
         let under_way = visit.requests.begin();
         let mut request = request.map(RequestBody::Received);
         if visit.requests.is_ambiguous() {
             request.extensions_mut().insert(Ambiguous);
         }
         let visit = Arc::clone(visit);
-        async move {
+        Box::pin(async move {
             let multiplexed = request.version() == Version::HTTP_2;
             let mut answer = visit.door.answer_to(visit.peer, request).await;
             if let Some(tunnel) = answer.extensions_mut().remove().as_ref().and_then(Handover::take) {
@@ -294,6 +295,6 @@ impl Visit {
                 body => Either::Right(body),
             };
             Ok(answer.map(body_of))
-        }
+        })
     }
 }

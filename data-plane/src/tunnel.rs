@@ -53,7 +53,7 @@ pub(crate) struct Tunnel {
 
 /// How a response hands a tunnel to the connection that is to carry it.
 #[derive(Debug, Clone)]
-pub(crate) struct Handover(Arc<Mutex<Option<Tunnel>>>);
+pub(crate) struct Handover(Arc<Mutex<Option<Box<Tunnel>>>>);
 
 /// What has passed.
 #[derive(Debug)]
@@ -111,11 +111,11 @@ impl Tunnel {
 
     /// To be found by the connection.
     pub(crate) fn hand_over(self) -> Handover {
-        Handover(Arc::new(Mutex::new(Some(self))))
+        Handover(Arc::new(Mutex::new(Some(Box::new(self)))))
     }
 
     /// Carries bytes until either side ends, or both are silent for too long.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         let outcome = self.carry().await;
         self.tell_traffic();
         self.exchange.finish(outcome);
@@ -158,7 +158,7 @@ impl Drop for Tunnel {
 
 impl Handover {
     /// The tunnel, for whoever asks first.
-    pub(crate) fn take(&self) -> Option<Tunnel> {
+    pub(crate) fn take(&self) -> Option<Box<Tunnel>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -37,6 +37,7 @@ mod room;
 mod secret;
 mod transport;
 mod upload;
+mod wire;
 
 pub(crate) use body::Body;
 pub(crate) use call::{Call, OwnKeys};

@@ -11,7 +11,7 @@ use std::{
 
 use http::Uri;
 use hyper::rt::{Read, Write};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
         self,
@@ -25,7 +25,7 @@ use signalbox_routing::{HttpVersion, Profile};
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::Body;
+use super::{Body, wire::Wire};
 
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -100,7 +100,7 @@ where
     C::Future: Send + 'static,
     C::Error: Into<BoxError>,
 {
-    type Response = MaybeHttpsStream<C::Response>;
+    type Response = Wire<C::Response>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -110,6 +110,6 @@ where
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let (connecting, patience) = (self.connector.call(to), self.patience);
-        Box::pin(async move { timeout(patience, connecting).await? })
+        Box::pin(async move { Ok(timeout(patience, connecting).await??.into()) })
     }
 }
