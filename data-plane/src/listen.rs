@@ -3,10 +3,11 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,11 +16,12 @@ use futures_util::{Stream, StreamExt as _, stream};
 use http::{Request, Response, Version};
 use http_body::Body as _;
 use http_body_util::Either;
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
 };
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -43,6 +45,7 @@ use crate::{
 mod clock;
 mod head;
 mod paced;
+mod protocol;
 mod refusal;
 mod stall;
 #[cfg(test)]
@@ -50,6 +53,7 @@ mod tests;
 mod tls;
 
 use paced::{Paced, Requests, Tied, UnderWay};
+use protocol::Protocol;
 use stall::Watched;
 
 /// The pause after a failure to accept: a full descriptor table stays full for a while, and asking again at once helps nobody.
@@ -180,7 +184,8 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 struct Carrier {
     tls: Option<TlsAcceptor>,
     limits: Limits,
-    http: auto::Builder<TokioExecutor>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
 }
 
 impl std::fmt::Debug for Carrier {
@@ -194,7 +199,7 @@ impl std::fmt::Debug for Carrier {
 
 impl Carrier {
     fn new(tls: Option<TlsAcceptor>, limits: Limits) -> Self {
-        Self { tls, limits, http: speaking(&limits) }
+        Self { tls, limits, http1: http1(&limits), http2: http2(&limits) }
     }
 
     async fn open(&self, stream: TcpStream, visit: Arc<Visit>, winding_down: Bell) {
@@ -215,16 +220,24 @@ impl Carrier {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(Paced::new(io, Arc::clone(&visit.requests), self.limits));
-        let service = service_fn(|request| Visit::answer(&visit, request));
-        let mut connection = std::pin::pin!(self.http.serve_connection_with_upgrades(io, service));
-        let ended = tokio::select! {
+        let mut io = Paced::new(io, Arc::clone(&visit.requests), self.limits);
+        let protocol = tokio::select! {
             biased;
-            ended = &mut connection => ended,
-            () = winding_down.rung() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+            protocol = poll_fn(|cx| io.poll_protocol(cx)) => protocol,
+            () = winding_down.rung() => return,
+        };
+        let (io, service) = (TokioIo::new(io), service_fn(|request| Visit::answer(&visit, request)));
+        let ended = match protocol {
+            Ok(Protocol::Http2) => {
+                // In a box of its own, so that no connection with HTTP/1.1 takes the memory of one with HTTP/2.
+                let mut connection = Box::pin(self.http2.serve_connection(io, service));
+                until_end(connection.as_mut(), http2::Connection::graceful_shutdown, &mut winding_down).await
             }
+            Ok(Protocol::Http1 | Protocol::Unknown(_)) => {
+                let connection = pin!(self.http1.serve_connection(io, service).with_upgrades());
+                until_end(connection, http1::UpgradeableConnection::graceful_shutdown, &mut winding_down).await
+            }
+            Err(error) => return tracing::debug!(%error, "connection ended before it began"),
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
@@ -237,16 +250,35 @@ impl Carrier {
     }
 }
 
-/// HTTP/1.1 and HTTP/2 within the limits. The clocks are those of [`Paced`].
-fn speaking(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
+/// Carries a connection to its end; once the bell has rung, it only finishes what it has begun.
+async fn until_end<C>(mut connection: Pin<&mut C>, wind_down: fn(Pin<&mut C>), bell: &mut Bell) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = bell.rung() => {
+            wind_down(connection.as_mut());
+            connection.await
+        }
+    }
+}
+
+/// HTTP/1.1 within the limits. The clocks are those of [`Paced`].
+fn http1(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_headers(limits.max_headers)
         .max_buf_size(limits.max_header_bytes);
-    http.http2()
-        .timer(TokioTimer::new())
+    http
+}
+
+/// HTTP/2 within the limits.
+fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
         .keep_alive_interval(limits.idle_time)
         .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
     http

@@ -23,11 +23,11 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{clock::Clock, head::Heads, refusal};
+use super::{clock::Clock, head::Heads, protocol::Protocol, refusal};
 use crate::{errors::unread, options::Limits};
 
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How much is read at first: more than most heads take, and half of what hyper has room for, which it makes greater by doubling.
+const BEGINNING_BYTES: usize = 4 * 1024;
 
 /// How long a closed connection goes on swallowing what the client still sends.
 const LINGER: Duration = Duration::from_secs(2);
@@ -130,6 +130,8 @@ pub(super) struct Paced<IO> {
     begun: bool,
     heads: Heads,
     protocol: Protocol,
+    /// What has been read and not handed out.
+    ahead: Bytes,
     /// The client has said that nothing more will come.
     ended: bool,
     lingering: bool,
@@ -137,29 +139,6 @@ pub(super) struct Paced<IO> {
     stalled: Option<Pin<Box<Sleep>>>,
     /// What is left to be written in place of hyper's own refusal.
     instead: Option<Bytes>,
-}
-
-/// Which HTTP it is, as far as is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    /// That much of the preface has come.
-    Unknown(usize),
-    Http1,
-    Http2,
-}
-
-impl Protocol {
-    fn after(self, bytes: &[u8]) -> Self {
-        let Self::Unknown(known) = self else { return self };
-        let expected = PREFACE.get(known..).unwrap_or_default();
-        if bytes.starts_with(expected) {
-            Self::Http2
-        } else if expected.starts_with(bytes) {
-            Self::Unknown(known + bytes.len())
-        } else {
-            Self::Http1
-        }
-    }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
@@ -173,6 +152,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             begun: false,
             heads: Heads::default(),
             protocol: Protocol::Unknown(0),
+            ahead: Bytes::new(),
             ended: false,
             lingering: false,
             stalled: None,
@@ -204,6 +184,38 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             // It was set just now, and wakes whoever asks from here on.
             let _ = self.clock.poll(cx);
         }
+    }
+
+    /// Reads on from the client.
+    fn poll_more(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.observe_requests(cx);
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buffer) {
+            Poll::Ready(read) => {
+                self.observe_bytes(buffer.filled().get(before..).unwrap_or_default());
+                Poll::Ready(read)
+            }
+            Poll::Pending if self.waiting == Waiting::Busy => Poll::Pending,
+            Poll::Pending => {
+                ready!(self.clock.poll(cx));
+                Poll::Ready(self.give_up(cx))
+            }
+        }
+    }
+
+    /// Which HTTP is spoken: not known only where nothing more comes. What is read for it is handed out again, all at once where it
+    /// came at once, so that hyper finds room for it in its first buffer.
+    pub(super) fn poll_protocol(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Protocol>> {
+        let mut bytes = [0; BEGINNING_BYTES];
+        while matches!(self.protocol, Protocol::Unknown(_)) {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(self.poll_more(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+            self.ahead = [&self.ahead, buffer.filled()].concat().into();
+        }
+        Poll::Ready(Ok(self.protocol))
     }
 
     /// Notices that bytes have come.
@@ -299,19 +311,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.observe_requests(cx);
-        let before = buffer.filled().len();
-        match Pin::new(&mut this.io).poll_read(cx, buffer) {
-            Poll::Ready(read) => {
-                this.observe_bytes(buffer.filled().get(before..).unwrap_or_default());
-                Poll::Ready(read)
-            }
-            Poll::Pending if this.waiting == Waiting::Busy => Poll::Pending,
-            Poll::Pending => {
-                ready!(this.clock.poll(cx));
-                Poll::Ready(this.give_up(cx))
-            }
+        if this.ahead.is_empty() {
+            return this.poll_more(cx, buffer);
         }
+        let length = this.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&this.ahead.split_to(length));
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,11 +1,13 @@
 //! The clocks, in time that passes by itself.
 
+use std::future::poll_fn;
+
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, DuplexStream, duplex},
     time::Instant,
 };
 
-use super::*;
+use super::{super::protocol::PREFACE, *};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -148,13 +150,36 @@ async fn a_close_swallows_what_still_comes_but_not_for_long() {
     assert_eq!(started.elapsed().as_secs(), 0);
 }
 
-#[test]
-fn the_protocol_is_known_as_soon_as_it_can_be() {
-    let unknown = Protocol::Unknown(0);
-    assert_eq!(unknown.after(b""), unknown);
-    assert_eq!(unknown.after(b"GET / "), Protocol::Http1);
-    assert_eq!(unknown.after(b"P"), Protocol::Unknown(1));
-    assert_eq!(unknown.after(b"P").after(b"OST"), Protocol::Http1);
-    assert_eq!(unknown.after(b"PRI * HTTP/2.0").after(b"\r\n\r\nSM\r\n\r\nmore"), Protocol::Http2);
-    assert_eq!(unknown.after(PREFACE), Protocol::Http2);
+#[tokio::test(start_paused = true)]
+async fn what_was_read_to_know_the_protocol_is_handed_out_again() {
+    for (pieces, protocol) in [
+        (&["GET / HTTP/1.1\r\n\r\n"][..], Protocol::Http1),
+        (&["P", "OST / HTTP/1.1\r\n\r\n"], Protocol::Http1),
+        (&["PRI * HTTP/2.0\r\n", "\r\nSM\r\n\r\n", "more"], Protocol::Http2),
+    ] {
+        let (mut client, mut connection, _) = connected();
+        let writing = async {
+            for piece in pieces {
+                client.write_all(piece.as_bytes()).await.unwrap();
+                tokio::time::sleep(SECOND).await;
+            }
+        };
+        let (known, ()) = tokio::join!(poll_fn(|cx| connection.poll_protocol(cx)), writing);
+        assert_eq!(known.unwrap(), protocol, "{pieces:?}");
+        drop(client);
+        let mut read = String::new();
+        connection.read_to_string(&mut read).await.unwrap();
+        assert_eq!(read, pieces.concat());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protocol_that_nobody_begins_to_speak_is_waited_for_no_longer_than_for_a_head() {
+    for (begun, expected) in [("", Ok(Protocol::Unknown(0))), ("PRI", Err(io::ErrorKind::TimedOut))] {
+        let (mut client, mut connection, _) = connected();
+        client.write_all(begun.as_bytes()).await.unwrap();
+        let started = Instant::now();
+        let known = poll_fn(|cx| connection.poll_protocol(cx)).await;
+        assert_eq!((known.map_err(|error| error.kind()), started.elapsed()), (expected, 10 * SECOND), "{begun:?}");
+    }
 }
