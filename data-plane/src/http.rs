@@ -160,8 +160,9 @@ impl Door {
             Place::Model(id) => models::get(&asked, id, exchange),
             Place::Reload => reload::ask(self, &asked, exchange).await,
             Place::Endpoint(endpoint) => openai::complete(asked, endpoint, exchange).await,
-            Place::Kept(kept) => kept::pass(asked, kept, exchange).await,
-            Place::Mount(segment, rest) => mount::pass(asked, (segment, rest), exchange).await,
+            // In boxes of their own, so that most requests take no more memory than they need.
+            Place::Kept(kept) => Box::pin(kept::pass(asked, kept, exchange)).await,
+            Place::Mount(segment, rest) => Box::pin(mount::pass(asked, (segment, rest), exchange)).await,
             Place::Nowhere | Place::Page(_) => Err(Error::Nowhere),
         }
     }

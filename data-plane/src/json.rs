@@ -8,6 +8,9 @@ use memchr::memchr2;
 /// How many objects and arrays may be open at once.
 pub(crate) const MAX_DEPTH: usize = 127;
 
+/// How many bytes of a string are looked at one by one before many are together: most strings are names, and short.
+const NEAR: usize = 16;
+
 /// Longest number that is taken for finite without a closer look, in bytes.
 const SURELY_FINITE: usize = 300;
 
@@ -127,6 +130,10 @@ impl<'t> Reader<'t> {
     /// The next byte that is no white space.
     fn peek(&mut self) -> Option<u8> {
         let rest = self.rest();
+        // As a rule there is none.
+        if let Some(byte @ b'!'..) = rest.first() {
+            return Some(*byte);
+        }
         let white = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
         self.at += white.unwrap_or(rest.len());
         rest.get(white?).copied()
@@ -189,19 +196,20 @@ impl<'t> Reader<'t> {
         let start = self.at - 1;
         loop {
             let rest = self.rest();
-            let Some(plain) = memchr2(b'"', b'\\', rest) else { return Err(self.error(What::Unfinished)) };
-            // Looked for without branches, which is many bytes at a time.
-            let least = rest.iter().take(plain).fold(u8::MAX, |least, byte| least.min(*byte));
-            if least < b' ' {
-                return Err(self.error(What::String));
-            }
+            let plain = plain(rest);
             self.at += plain;
-            if rest.get(plain) == Some(&b'"') {
-                self.at += 1;
-                return Ok(self.text.get(start..self.at).unwrap_or_default());
+            match rest.get(plain) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(self.text.get(start..self.at).unwrap_or_default());
+                }
+                Some(b'\\') => {
+                    let escape = escape(rest.get(plain + 1..).unwrap_or_default());
+                    self.at += 1 + escape.ok_or_else(|| self.error(What::String))?;
+                }
+                Some(_) => return Err(self.error(What::String)),
+                None => return Err(self.error(What::Unfinished)),
             }
-            let escape = escape(rest.get(plain + 1..).unwrap_or_default());
-            self.at += 1 + escape.ok_or_else(|| self.error(What::String))?;
         }
     }
 
@@ -218,9 +226,25 @@ impl<'t> Reader<'t> {
     }
 }
 
+/// How many bytes a string goes on before it ends, escapes something, or holds what none may hold.
+fn plain(rest: &[u8]) -> usize {
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
+    let (near, far) = rest.split_at(rest.len().min(NEAR));
+    if let Some(at) = near.iter().position(is_special) {
+        return at;
+    }
+    let end = memchr2(b'"', b'\\', far).unwrap_or(far.len());
+    let far = far.get(..end).unwrap_or_default();
+    // Looked for without branches, which is many bytes at a time.
+    let least = far.iter().fold(u8::MAX, |least, byte| least.min(*byte));
+    let length = if least < b' ' { far.iter().position(is_special).unwrap_or(end) } else { end };
+    near.len() + length
+}
+
 /// What a string says that is written so, quotes included.
 pub(crate) fn text(written: &str) -> Cow<'_, str> {
-    if memchr::memchr(b'\\', written.as_bytes()).is_none() {
+    let (near, far) = written.as_bytes().split_at(written.len().min(NEAR));
+    if !near.contains(&b'\\') && memchr::memchr(b'\\', far).is_none() {
         return written.get(1..written.len() - 1).unwrap_or_default().into();
     }
     serde_json::from_str::<String>(written).unwrap_or_default().into()

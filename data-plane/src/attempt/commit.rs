@@ -35,7 +35,8 @@ impl Once<'_> {
     /// Commits to a success.
     pub(super) async fn commit(&mut self, response: Response<Body>) -> Result<Won, Loss> {
         let response = match &self.target.provider.conversation {
-            Some(conversation) => self.retold(conversation, response).await?,
+            // In a box of its own, as are other ways that few requests go: none takes room in the way that most go.
+            Some(conversation) => Box::pin(self.retold(conversation, response)).await?,
             None => response,
         };
         let (parts, body) = response.into_parts();

@@ -115,7 +115,7 @@ impl Once<'_> {
         let own_key = || self.call.own_keys.of(&self.target.provider.id);
         let key = self.lease.as_ref().map(Lease::key).or_else(own_key);
         if let Some(conversation) = &self.target.provider.conversation {
-            return self.converse(conversation, key).await;
+            return Box::pin(self.converse(conversation, key)).await;
         }
         let request = upstream::request(self.call, self.target, key)
             .map_err(|error| Cause::Unsendable(Unsendable::Url(error)).then(Next::OtherTarget))?;

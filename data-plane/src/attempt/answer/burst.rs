@@ -1,9 +1,14 @@
 //! Events that leave together. hyper hands an upstream's chunks over one by one, each once the one before is taken: whoever writes each
 //! at once writes a hundred times where once would do.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+/// What follows within this time is taken for a part of the same burst. Whoever speaks at a model's pace takes longer, and whatever
+/// it says leaves at once.
+const BREATH: Duration = Duration::from_millis(5);
 
 /// How often a connection asks for more in one turn: once more after it has written what it has.
 const POLLS_A_TURN: u8 = 2;
@@ -19,6 +24,8 @@ pub(super) struct Burst {
     before: usize,
     /// How often it was waited for in vain since then.
     in_vain: u8,
+    /// When the last ones left.
+    left_at: Option<Instant>,
 }
 
 impl Burst {
@@ -40,11 +47,11 @@ impl Burst {
         self.one.len() + self.joined.len()
     }
 
-    /// Whether a turn of the upstream's connection may bring more: the last one did. What is there waits for that turn only, and
-    /// never for the network.
+    /// Whether a turn of the upstream's connection may bring more: the last one did, and this is no stream that speaks at leisure.
+    /// What is there waits for that turn only, and never for the network.
     pub(super) fn may_go_on(&mut self) -> bool {
         let there = self.len();
-        if there == 0 {
+        if there == 0 || self.left_at.is_none_or(|left_at| left_at.elapsed() >= BREATH) {
             return false;
         }
         let brought = there > mem::replace(&mut self.before, there);
@@ -55,6 +62,7 @@ impl Burst {
     /// Lets it all go; `None` = nothing is there.
     pub(super) fn take(&mut self) -> Option<Bytes> {
         (self.before, self.in_vain) = (0, 0);
+        self.left_at = Some(Instant::now());
         let one = mem::take(&mut self.one);
         let all = if self.joined.is_empty() { one } else { mem::take(&mut self.joined).freeze() };
         Some(all).filter(|all| !all.is_empty())
