@@ -116,6 +116,12 @@ proptest! {
     }
 
     #[test]
+    fn a_string_goes_on_up_to_the_first_byte_that_is_special(text in vec(prop_oneof![Just(b'a'), Just(0x80), any::<u8>()], 0..100)) {
+        let special = text.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..b' '));
+        prop_assert_eq!(super::plain(&text), special.unwrap_or(text.len()));
+    }
+
+    #[test]
     fn a_string_says_what_serde_says(said in any::<String>(), cut in any::<Index>(), scrap in scrap()) {
         let written = serde_json::to_string(&said).unwrap();
         prop_assert_eq!(read(&written), Ok(written.as_str()));
