@@ -8,6 +8,8 @@ use std::mem;
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::{memchr, memchr2, memchr2_iter};
 
+use crate::splice::{self, Edit};
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Largest event that is held, in bytes: what one image in base64 may take.
@@ -120,6 +122,8 @@ impl Framer {
 pub(crate) struct Event {
     bytes: Bytes,
     data: Option<Bytes>,
+    /// Where the data begins in what goes out, where it is of one line.
+    data_at: Option<usize>,
 }
 
 impl Event {
@@ -127,14 +131,19 @@ impl Event {
     fn read(raw: Bytes) -> Option<Self> {
         let bytes = if is_exact(&raw) { raw } else { reframed(&raw)? };
         let mut lines = lines(&bytes).filter_map(|line| field(line, b"data"));
+        let mut data_at = None;
         let data = lines.next().map(|first| match lines.next() {
-            None => bytes.slice_ref(first),
+            None => {
+                // What is empty may be nowhere.
+                data_at = (!first.is_empty()).then(|| first.as_ptr().addr() - bytes.as_ptr().addr());
+                bytes.slice_ref(first)
+            }
             Some(second) => {
                 let all: Vec<&[u8]> = [first, second].into_iter().chain(lines).collect();
                 all.join(&b'\n').into()
             }
         });
-        Some(Self { bytes, data })
+        Some(Self { bytes, data, data_at })
     }
 
     /// The data, its lines joined; `None` for comments and for fields without data.
@@ -157,8 +166,17 @@ impl Event {
         self.bytes.len()
     }
 
-    /// What goes out with other data in place of its own.
-    pub(crate) fn with_data(&self, data: &[u8]) -> Bytes {
+    /// What goes out with these edits of its data, which are of one line each.
+    pub(crate) fn with_edits(&self, mut edits: Vec<Edit>) -> Bytes {
+        if let Some(at) = self.data_at {
+            edits.iter_mut().for_each(|edit| edit.span = edit.span.start + at..edit.span.end + at);
+            return splice::pieces(&self.bytes, edits).concat().into();
+        }
+        let data = self.data.as_ref().map(|data| splice::pieces(data, edits).concat()).unwrap_or_default();
+        self.with_data(&data)
+    }
+
+    fn with_data(&self, data: &[u8]) -> Bytes {
         let mut out = BytesMut::with_capacity(self.bytes.len() + data.len());
         for line in lines(&self.bytes).filter(|line| field(line, b"data").is_none()) {
             out.extend_from_slice(line);

@@ -1,12 +1,13 @@
 //! Events stay the same whatever the chunks, and exact streams stay the same to the byte.
 
+use bytes::Bytes;
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest},
     sample::Index,
 };
 
-use super::{Event, Framer, MAX_EVENT_BYTES, TooLong};
+use super::{Edit, Event, Framer, MAX_EVENT_BYTES, TooLong};
 
 fn events(chunks: impl IntoIterator<Item = Vec<u8>>) -> Vec<Event> {
     let (mut framer, mut found) = (Framer::default(), Vec::new());
@@ -112,6 +113,19 @@ fn an_event_knows_its_name_and_keeps_it_with_other_data() {
     let event = events([b"event: error\ndata: {\n: note\ndata: }\n\n".to_vec()]).remove(0);
     assert!(event.is_named("error") && !event.is_named("err"));
     assert_eq!(event.with_data(b"[\n]"), "event: error\n: note\ndata: [\ndata: ]\n\n");
+}
+
+#[test]
+fn edits_are_made_where_the_data_is_however_many_lines_it_has() {
+    for (stream, edited) in [
+        ("event: x\ndata: {\"a\":1}\n: note\n\n", "event: x\ndata: {\"a\":22}\n: note\n\n"),
+        ("data:{\"a\":1}\r\n\r\n", "data: {\"a\":22}\n\n"),
+        ("data: {\"a\":1\n: note\ndata: }\n\n", ": note\ndata: {\"a\":22\ndata: }\n\n"),
+    ] {
+        let event = events([stream.as_bytes().to_vec()]).remove(0);
+        let edit = Edit { span: 5..6, value: Bytes::from_static(b"22") };
+        assert_eq!(event.with_edits(vec![edit]), edited);
+    }
 }
 
 #[test]

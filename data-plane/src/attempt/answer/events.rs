@@ -15,7 +15,7 @@ use super::{super::source::Source, Broken, burst::Burst};
 use crate::{
     errors::{self, Shape},
     silence::Silence,
-    splice::{self, Changes, Edit},
+    splice::{Changes, Edit},
     sse,
     upstream::{Event, Kind},
     usage::Usage,
@@ -183,22 +183,18 @@ impl Events {
         if read.is_accounting && !self.terms.tells_usage {
             return None;
         }
-        let changed = event.data().and_then(|data| self.changed(data, read));
-        Some(match changed {
-            Some(data) => event.with_data(&data),
-            None => event.into_bytes(),
-        })
+        let edits = event.data().map(|data| self.edits(data, read)).unwrap_or_default();
+        Some(if edits.is_empty() { event.into_bytes() } else { event.with_edits(edits) })
     }
 
-    /// The data as it is to be said; `None` = as it is.
-    fn changed(&self, data: &Bytes, read: Event) -> Option<Vec<u8>> {
+    /// What is to be said otherwise in an event's data.
+    fn edits(&self, data: &Bytes, read: Event) -> Vec<Edit> {
         let Changes { model, id_suffix } = &self.terms.changes;
-        let renamed = read.model.zip(model.clone()).map(|(span, value)| Edit { span, value });
-        let renamed = renamed.filter(|edit| data.get(edit.span.clone()) != Some(&*edit.value));
+        let renamed = read.model.zip(model.as_ref()).filter(|(span, value)| data.get(span.clone()) != Some(&***value));
+        let renamed = renamed.map(|(span, value)| Edit { span, value: value.clone() });
         let before_the_quote = |id: Range<usize>| id.end - 1..id.end - 1;
         let suffixed = read.ids.into_iter().map(before_the_quote).zip(id_suffix.iter().cloned().cycle());
-        let edits: Vec<Edit> = renamed.into_iter().chain(suffixed.map(|(span, value)| Edit { span, value })).collect();
-        (!edits.is_empty()).then(|| splice::pieces(data, edits).concat())
+        renamed.into_iter().chain(suffixed.map(|(span, value)| Edit { span, value })).collect()
     }
 
     /// Ends the stream; what is missing is said in its place.
