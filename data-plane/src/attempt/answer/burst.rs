@@ -1,5 +1,5 @@
-//! Events that leave together. hyper hands an upstream's chunks over one by one, each once the one before is taken: whoever writes each
-//! at once writes a hundred times where once would do.
+//! What leaves together. hyper hands an upstream's chunks over one by one, each once the one before is taken: whoever writes each at
+//! once writes a hundred times where once would do.
 
 use std::{mem, time::Duration};
 
@@ -13,6 +13,28 @@ const BREATH: Duration = Duration::from_millis(5);
 /// How often a connection asks for more in one turn: once more after it has written what it has.
 const POLLS_A_TURN: u8 = 2;
 
+/// Whether it pays to let the upstream's connection have its turn before what is there goes out.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// How much there was when more was last waited for.
+    before: usize,
+    /// How often it was waited for in vain since then.
+    in_vain: u8,
+}
+
+impl Turns {
+    /// Whether a turn may bring more than these bytes: the last one did. What is there waits for that turn only, and never for the
+    /// network.
+    pub(super) fn may_go_on(&mut self, there: usize) -> bool {
+        if there == 0 {
+            return false;
+        }
+        let brought = there > mem::replace(&mut self.before, there);
+        self.in_vain = if brought { 0 } else { self.in_vain + 1 };
+        self.in_vain < POLLS_A_TURN
+    }
+}
+
 /// What is gathered of the events that leave together.
 #[derive(Debug, Default)]
 pub(super) struct Burst {
@@ -20,10 +42,7 @@ pub(super) struct Burst {
     one: Bytes,
     /// All of them, where there are several.
     joined: BytesMut,
-    /// How much there was when more was last waited for.
-    before: usize,
-    /// How often it was waited for in vain since then.
-    in_vain: u8,
+    turns: Turns,
     /// When the last ones left.
     left_at: Option<Instant>,
 }
@@ -47,21 +66,16 @@ impl Burst {
         self.one.len() + self.joined.len()
     }
 
-    /// Whether a turn of the upstream's connection may bring more: the last one did, and this is no stream that speaks at leisure.
-    /// What is there waits for that turn only, and never for the network.
+    /// Whether more can be expected at once: this is no stream that speaks at leisure, and a turn of the upstream's connection may
+    /// bring more.
     pub(super) fn may_go_on(&mut self) -> bool {
         let there = self.len();
-        if there == 0 || self.left_at.is_none_or(|left_at| left_at.elapsed() >= BREATH) {
-            return false;
-        }
-        let brought = there > mem::replace(&mut self.before, there);
-        self.in_vain = if brought { 0 } else { self.in_vain + 1 };
-        self.in_vain < POLLS_A_TURN
+        there > 0 && self.left_at.is_some_and(|left_at| left_at.elapsed() < BREATH) && self.turns.may_go_on(there)
     }
 
     /// Lets it all go; `None` = nothing is there.
     pub(super) fn take(&mut self) -> Option<Bytes> {
-        (self.before, self.in_vain) = (0, 0);
+        self.turns = Turns::default();
         self.left_at = Some(Instant::now());
         let one = mem::take(&mut self.one);
         let all = if self.joined.is_empty() { one } else { mem::take(&mut self.joined).freeze() };

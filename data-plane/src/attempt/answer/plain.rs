@@ -11,13 +11,16 @@ use bytes::Bytes;
 use http_body::{Body as _, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Broken;
+use super::{Broken, burst::Turns};
 use crate::{
     redact::{Mask, Masking},
     splice::{Rewriter, Tag, Tagger},
     upstream::Body,
     usage::Usage,
 };
+
+/// Most bytes that are taken before any goes out, unless the last piece is larger.
+const MAX_GATHERED_BYTES: usize = 64 * 1024;
 
 /// Most bytes of pieces that are copied to go out together.
 const MAX_JOINED_BYTES: usize = 4 * 1024;
@@ -36,6 +39,11 @@ pub(in crate::attempt) struct Plain {
     masking: Masking,
     /// What can go out.
     ready: VecDeque<Bytes>,
+    turns: Turns,
+    /// All that is ready goes out before more is asked for.
+    leaving: bool,
+    /// Why there is no more, once what is ready has gone out.
+    broken: Option<Broken>,
 }
 
 impl Plain {
@@ -46,8 +54,18 @@ impl Plain {
         rewriter: Option<Rewriter>,
         mask: Mask,
     ) -> Self {
-        let (masking, ready) = (Masking::new(mask), VecDeque::new());
-        Self { body, deadline, alarm: None, rewriter, tagger: None, masking, ready }
+        Self {
+            body,
+            deadline,
+            alarm: None,
+            rewriter,
+            tagger: None,
+            masking: Masking::new(mask),
+            ready: VecDeque::new(),
+            turns: Turns::default(),
+            leaving: false,
+            broken: None,
+        }
     }
 
     /// It with its ids told so.
@@ -69,31 +87,58 @@ impl Plain {
     }
 
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
-        loop {
-            if let Some(data) = self.together() {
-                return Poll::Ready(Some(Ok(data)));
-            }
-            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        if !self.leaving {
+            ready!(self.poll_ready(cx));
+            self.turns = Turns::default();
+        }
+        let data = self.together();
+        self.leaving = !self.ready.is_empty();
+        Poll::Ready(data.map(Ok).or_else(|| self.broken.take().map(Err)))
+    }
+
+    /// Takes what the upstream sends, as long as more comes at once.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.broken.is_none() && self.ready_bytes() < MAX_GATHERED_BYTES {
+            let Some(body) = &mut self.body else { break };
             // Looked at first: a body that always has more would otherwise never be late.
             if self.deadline <= Instant::now() {
-                return Poll::Ready(Some(Err(Broken::TotalTime)));
+                self.broken = Some(Broken::TotalTime);
+                break;
             }
-            let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+            let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+                // What is short is, as a rule, all there is: it goes out with the head.
+                let there = self.ready_bytes();
+                if there >= MAX_JOINED_BYTES && self.turns.may_go_on(there) {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                if !self.ready.is_empty() {
+                    break;
+                }
                 let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(self.deadline)));
                 ready!(alarm.as_mut().poll(cx));
                 continue;
             };
             match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
-                Some(Ok(Ok(data))) => self.push(data),
+                Some(Ok(Ok(data))) => {
+                    let is_last = body.is_end_stream();
+                    self.push(data);
+                    if is_last {
+                        self.end();
+                    }
+                }
                 // Trailers never become part of an answer.
                 Some(Ok(Err(_))) => {}
-                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                None => {
-                    self.body = None;
-                    self.ready.extend(self.masking.finish());
-                }
+                Some(Err(error)) => self.broken = Some(error.into()),
+                None => self.end(),
             }
         }
+        Poll::Ready(())
+    }
+
+    fn end(&mut self) {
+        self.body = None;
+        self.ready.extend(self.masking.finish());
     }
 
     /// What goes out next: small pieces in one, which costs less than to write each.
@@ -118,7 +163,7 @@ impl Plain {
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.pending() == 0 && self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+        self.pending() == 0 && self.broken.is_none() && self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
     }
 
     /// What is said otherwise may be of another length; a mask never is.
@@ -130,7 +175,10 @@ impl Plain {
 
     /// How many bytes were taken and have not gone out.
     fn pending(&self) -> u64 {
-        let ready: usize = self.ready.iter().map(Bytes::len).sum();
-        (ready + self.masking.held()) as u64
+        (self.ready_bytes() + self.masking.held()) as u64
+    }
+
+    fn ready_bytes(&self) -> usize {
+        self.ready.iter().map(Bytes::len).sum()
     }
 }
