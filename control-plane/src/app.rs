@@ -152,7 +152,6 @@ impl App {
         };
         let admin = bind(admin_listen, "--admin-listen").await?;
         let sync = bind(sync_listen, "--sync-listen").await?;
-        let auto_migrate = auto_migrate || !database.exists();
         let kept = ledger::Options { database: database.clone(), master_key, auto_migrate, retention, max_bytes };
         let (ledger, writer) = Ledger::open(kept).await?;
         // It ends with the last handle on the ledger.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use sqlx::{
     ConnectOptions as _, Connection as _, SqliteConnection,
     migrate::{MigrateError, Migrator},
+    sqlite::SqliteConnectOptions,
 };
 
 use crate::{
@@ -108,6 +109,21 @@ pub async fn check(path: &Path) -> Result<Standing, Error> {
     let standing = standing(&STEPS, &applied(&mut connection).await.map_err(store::Error::from)?);
     connection.close().await.map_err(store::Error::from)?;
     Ok(standing)
+}
+
+/// Whether nothing is in the file yet: it may be there all the same, where a process died before it had founded anything.
+pub(crate) async fn is_blank(path: &Path, _lock: &lock::Lock) -> Result<bool, Error> {
+    if !path.exists() {
+        return Ok(true);
+    }
+    // Not only to read: what a process left undone that died while it founded the file has to be undone first.
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut connection = options.connect().await.map_err(|source| store::Error::open(path, source))?;
+    let made: Result<i64, _> =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut connection).await;
+    let made = made.map_err(store::Error::from)?;
+    connection.close().await.map_err(store::Error::from)?;
+    Ok(made == 0)
 }
 
 /// Whether anything in the file is sealed under a master key. Where that cannot be told, it is taken to be.

@@ -196,10 +196,10 @@ pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 impl Store {
-    /// Opens the file for this control plane alone, with this build's schema.
+    /// Opens the file for this control plane alone, with this build's schema. One with nothing in it is given that schema unasked.
     pub(crate) async fn open(path: &Path, auto_migrate: bool, max_bytes: Option<u64>) -> Result<Self, migrate::Error> {
         let lock = lock::Lock::take(path)?;
-        if auto_migrate {
+        if auto_migrate || migrate::is_blank(path, &lock).await? {
             migrate::advance(path, &lock).await?;
         } else {
             migrate::require_current(path).await?;
@@ -250,6 +250,21 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_with_nothing_in_it_is_founded_and_no_other_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.db");
+        std::fs::File::create(&path).unwrap();
+        Store::open(&path, false, None).await.unwrap().close().await.unwrap();
+
+        let path = folder.path().join("theirs.db");
+        let mut theirs = options(&path).create_if_missing(true).connect().await.unwrap();
+        sqlx::raw_sql("CREATE TABLE theirs (id INTEGER)").execute(&mut theirs).await.unwrap();
+        theirs.close().await.unwrap();
+        let refused = Store::open(&path, false, None).await.unwrap_err();
+        assert!(matches!(refused, migrate::Error::Pending { .. }), "{refused}");
+    }
 
     #[tokio::test]
     async fn what_is_committed_survives_a_power_cut_and_refers_to_what_is_there() {
