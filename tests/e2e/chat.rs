@@ -1,7 +1,9 @@
 //! What a client asks goes on byte for byte, and what the upstream answers comes back so.
 
+use std::num::NonZeroUsize;
+
 use serde_json::{Value, json};
-use signalbox_tests::{Answer, Draft, System, Upstream, upstream};
+use signalbox_tests::{Answer, Draft, Setup, System, Upstream, upstream};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -179,14 +181,14 @@ async fn headers_that_are_nobodys_business_stay_here_and_the_rest_goes_on() {
 
 #[tokio::test]
 async fn connections_to_an_upstream_are_kept_and_used_again() {
-    let (system, upstream) = system().await;
-    // One connection of its own: each worker keeps its own ones to upstreams.
-    let client = system.client();
+    let setup = Setup { workers: NonZeroUsize::new(1), ..Setup::default() };
+    let (system, upstream) = (setup.start().await, Upstream::start().await);
+    system.apply(Draft::new().upstream("main", &upstream.url())).await;
     for _ in 0..5 {
-        assert_eq!(client.chat("main/m").await.status, 200);
+        assert_eq!(system.client().chat("main/m").await.status, 200);
     }
     system.apply(Draft::new().redirect("other", "other", &[("main", "m")])).await;
-    assert_eq!(client.chat("other").await.status, 200);
+    assert_eq!(system.client().chat("other").await.status, 200);
     assert_eq!((upstream.seen().len(), upstream.connections()), (6, 1), "a revision elsewhere leaves the pool alone");
 }
 

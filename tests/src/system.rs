@@ -3,6 +3,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    num::NonZeroUsize,
     process,
     sync::atomic::{AtomicU8, Ordering},
 };
@@ -38,11 +39,13 @@ pub struct Setup {
     pub drain: Drain,
     /// Whether the sync port speaks TLS.
     pub tls: bool,
+    /// How many workers each data plane has, each with connections to upstreams of its own; `None` = one a core.
+    pub workers: Option<NonZeroUsize>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { data_planes: 1, limits: Limits::default(), drain: data_plane::quick_drain(), tls: false }
+        Self { data_planes: 1, limits: Limits::default(), drain: data_plane::quick_drain(), tls: false, workers: None }
     }
 }
 

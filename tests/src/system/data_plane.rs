@@ -149,7 +149,7 @@ impl DataPlane {
                 key: CacheKey::load_or_create(&self.cache_key()).expect("the key can be made"),
             }),
             replica_id: self.id.clone(),
-            workers: None,
+            workers: self.setup.workers,
             limits: self.setup.limits,
             drain: self.setup.drain,
             log_level: None,

@@ -197,22 +197,6 @@ async fn a_full_disk_costs_the_write_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_unmigrated_database_is_refused_unless_asked_for() {
-    let place = Place::new();
-    let strict = || Options { auto_migrate: false, ..place.options() };
-    assert!(matches!(migrate::check(&place.database()).await.unwrap(), Standing::Pending(1..)));
-    let error = Ledger::open(strict()).await.err().unwrap();
-    assert!(matches!(error, OpenError::Schema(migrate::Error::Pending { .. })), "{error:?}");
-    assert!(!place.database().exists(), "checking makes no file");
-
-    assert!(matches!(migrate::run(&place.database()).await.unwrap(), Standing::Pending(1..)));
-    assert_eq!(migrate::check(&place.database()).await.unwrap(), Standing::Current);
-    assert_eq!(migrate::run(&place.database()).await.unwrap(), Standing::Current);
-    let (ledger, _) = Ledger::open(strict()).await.unwrap();
-    assert_eq!(ledger.state().position.revision.get(), 1);
-}
-
-#[tokio::test]
 async fn a_database_of_a_later_build_is_refused_by_everything() {
     let place = Place::new();
     place.open().await.close().await;

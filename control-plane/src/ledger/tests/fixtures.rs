@@ -73,6 +73,37 @@ async fn a_database_of_any_earlier_schema_is_what_it_would_be_had_it_begun_with_
 }
 
 #[tokio::test]
+async fn an_unmigrated_database_is_refused_unless_asked_for() {
+    for (schema, fixture) in FIXTURES {
+        let place = Place::of_fixtures();
+        let strict = || Options { auto_migrate: false, ..place.options() };
+        load(&place, fixture).await;
+        let before = fs::read(place.database()).unwrap();
+        assert!(matches!(migrate::check(&place.database()).await.unwrap(), Standing::Pending(1..)), "schema {schema}");
+        let error = Ledger::open(strict()).await.err().unwrap();
+        assert!(matches!(error, OpenError::Schema(migrate::Error::Pending { .. })), "schema {schema}: {error:?}");
+        assert!(fs::read(place.database()).unwrap() == before, "schema {schema}: a refusal changes nothing");
+
+        assert!(matches!(migrate::run(&place.database()).await.unwrap(), Standing::Pending(1..)), "schema {schema}");
+        assert_eq!(migrate::check(&place.database()).await.unwrap(), Standing::Current);
+        assert_eq!(migrate::run(&place.database()).await.unwrap(), Standing::Current);
+        let (ledger, _) = Ledger::open(strict()).await.unwrap();
+        assert!(ledger.state().position.revision.get() >= REVISIONS);
+    }
+}
+
+#[tokio::test]
+async fn a_new_database_is_made_unasked_and_none_by_looking_for_it() {
+    let place = Place::new();
+    let strict = || Options { auto_migrate: false, ..place.options() };
+    assert!(matches!(migrate::check(&place.database()).await.unwrap(), Standing::Pending(1..)));
+    assert!(!place.database().exists(), "checking makes no file");
+    let (ledger, _) = Ledger::open(strict()).await.unwrap();
+    assert_eq!(ledger.state().position.revision.get(), 1);
+    assert_eq!(migrate::check(&place.database()).await.unwrap(), Standing::Current);
+}
+
+#[tokio::test]
 async fn a_copy_made_before_a_migration_can_be_restored() {
     let place = Place::of_fixtures();
     let [(_, fixture), ..] = FIXTURES;
