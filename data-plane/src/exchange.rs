@@ -46,6 +46,8 @@ pub(crate) struct Carried {
     length: Option<u64>,
     /// `None` = it goes on in a tunnel.
     exchange: Option<Exchange>,
+    /// How it broke off, which ends the connection: what came before leaves first.
+    broken: Option<Box<Interrupted>>,
 }
 
 impl Exchange {
@@ -111,11 +113,11 @@ impl Exchange {
         }
         if let Some(ends) = head.extensions.remove() {
             head.extensions.insert(Tunnel::new(ends, content, self).hand_over());
-            let nothing = Carried { content: Content::Withheld, length: Some(0), exchange: None };
+            let nothing = Carried { content: Content::Withheld, length: Some(0), exchange: None, broken: None };
             return Response::from_parts(head, nothing);
         }
         let length = content.size_hint().exact();
-        let mut carried = Carried { content, length, exchange: Some(self) };
+        let mut carried = Carried { content, length, exchange: Some(self), broken: None };
         carried.finish_if_handed_out();
         Response::from_parts(head, carried)
     }
@@ -214,17 +216,24 @@ impl Body for Carried {
     type Error = Interrupted;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(*broken)));
+        }
         let frame = ready!(Pin::new(&mut self.content).poll_frame(cx));
         let Self { content, exchange: Some(exchange), .. } = &mut *self else { return Poll::Ready(frame) };
         exchange.record.usage = content.usage();
-        match &frame {
-            Some(Ok(frame)) => {
+        match frame {
+            Some(Ok(ref frame)) => {
                 exchange.record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.finish_if_handed_out();
             }
             Some(Err(interrupted)) => {
-                let outcome = exchange.broke(interrupted);
+                let outcome = exchange.broke(&interrupted);
                 exchange.finish(outcome);
+                // Whoever writes it drops what it has not written yet when it hears of an error, even the head.
+                self.broken = Some(Box::new(interrupted));
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             None => self.finish(),
         }

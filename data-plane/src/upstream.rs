@@ -26,6 +26,7 @@ pub(crate) mod conversation;
 mod gemini;
 mod guarded;
 mod head;
+mod http1;
 mod key;
 mod openai;
 mod payload;

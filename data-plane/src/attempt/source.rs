@@ -42,6 +42,11 @@ impl Source {
         Self { body: Some(body), framer: Framer::default() }
     }
 
+    /// Whether there may be more than is there, with whoever hands it over.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.body.as_ref().is_some_and(Body::is_handed_over)
+    }
+
     /// The next event; `None` at the body's end.
     pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<sse::Event>, Interrupted>> {
         loop {

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use super::{
     Transport,
+    http1::Answer,
     payload::Parts,
     upload::{Aborted, Outgoing},
 };
@@ -27,7 +28,9 @@ pub(crate) enum Body {
     Parts(Parts),
     /// What a client still sends, after its beginning.
     Upload(Box<Outgoing>),
-    /// An answer from an upstream.
+    /// An answer from an upstream, straight from its connection.
+    Direct(Answer),
+    /// An answer from an upstream whose connection has a task of its own, which hands it over piece by piece.
     Incoming(Incoming),
     /// An answer from an upstream beyond a forward proxy.
     Proxied(reqwest::Body),
@@ -35,8 +38,8 @@ pub(crate) enum Body {
     Limited {
         /// The answer.
         body: Box<Self>,
-        /// How many bytes may still come.
-        left: u64,
+        /// How many bytes may still come; `None` once more have come.
+        left: Option<u64>,
     },
     /// Whatever else there is, which is seldom asked for.
     Boxed(BoxBody<Bytes, Box<dyn StdError + Send + Sync>>),
@@ -51,9 +54,18 @@ impl Body {
         Self::Boxed(body.map_err(Into::into).boxed())
     }
 
-    /// It, but an error where it comes to more than that many bytes.
+    /// Whether there may be more of it than is there when it says that there is nothing, in the hands of whoever hands it over.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        match self {
+            Self::Held(_) | Self::Parts(_) | Self::Direct(_) => false,
+            Self::Upload(_) | Self::Incoming(_) | Self::Proxied(_) | Self::Boxed(_) => true,
+            Self::Limited { body, .. } => body.is_handed_over(),
+        }
+    }
+
+    /// It, but an error after that many bytes where it comes to more.
     pub(crate) fn limited(self, most: u64) -> Self {
-        Self::Limited { body: Box::new(self), left: most }
+        Self::Limited { body: Box::new(self), left: Some(most) }
     }
 }
 
@@ -81,18 +93,23 @@ impl http_body::Body for Body {
             }
             Self::Parts(parts) => Poll::Ready(parts.next().map(|part| Ok(Frame::data(part)))),
             Self::Upload(upload) => Pin::new(upload).poll_frame(cx).map_err(Transport::from),
+            Self::Direct(body) => Pin::new(body).poll_frame(cx).map_err(Transport::from),
             Self::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(Transport::from),
             Self::Proxied(body) => Pin::new(body).poll_frame(cx).map_err(Transport::from),
             Self::Limited { body, left } => {
-                let frame = ready!(Pin::new(&mut **body).poll_frame(cx));
-                let length = frame.as_ref().map_or(0, |frame| frame.as_ref().map_or(0, length));
-                Poll::Ready(match left.checked_sub(length) {
-                    Some(rest) => {
-                        *left = rest;
-                        frame
+                let Some(most) = *left else { return Poll::Ready(Some(Err(Transport::OverLimit))) };
+                let frame = match ready!(Pin::new(&mut **body).poll_frame(cx)) {
+                    Some(Ok(frame)) => frame,
+                    end => return Poll::Ready(end),
+                };
+                *left = most.checked_sub(length(&frame));
+                Poll::Ready(Some(match (left, most) {
+                    (Some(_), _) => Ok(frame),
+                    (None, 0) => Err(Transport::OverLimit),
+                    (None, most) => {
+                        Ok(frame.map_data(|data| data.slice(..usize::try_from(most).unwrap_or(data.len()))))
                     }
-                    None => Some(Err(Transport::OverLimit)),
-                })
+                }))
             }
             Self::Boxed(body) => Pin::new(body).poll_frame(cx).map_err(Transport::Body),
         }
@@ -103,9 +120,10 @@ impl http_body::Body for Body {
             Self::Held(text) => text.is_empty(),
             Self::Parts(parts) => parts.left() == 0,
             Self::Upload(upload) => upload.is_end_stream(),
+            Self::Direct(body) => body.is_end_stream(),
             Self::Incoming(body) => body.is_end_stream(),
             Self::Proxied(body) => body.is_end_stream(),
-            Self::Limited { body, .. } => body.is_end_stream(),
+            Self::Limited { body, left } => left.is_some() && body.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -115,9 +133,11 @@ impl http_body::Body for Body {
             Self::Held(text) => SizeHint::with_exact(text.len() as u64),
             Self::Parts(parts) => SizeHint::with_exact(parts.left()),
             Self::Upload(upload) => upload.size_hint(),
+            Self::Direct(body) => body.size_hint(),
             Self::Incoming(body) => body.size_hint(),
             Self::Proxied(body) => body.size_hint(),
-            Self::Limited { body, .. } => body.size_hint(),
+            Self::Limited { body, left: Some(_) } => body.size_hint(),
+            Self::Limited { left: None, .. } => SizeHint::default(),
             Self::Boxed(body) => body.size_hint(),
         }
     }
@@ -130,5 +150,38 @@ fn length(frame: &Frame<Bytes>) -> u64 {
 impl From<Aborted> for Transport {
     fn from(aborted: Aborted) -> Self {
         Self::Body(aborted.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use http_body::Body as _;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_fits_is_passed_and_what_does_not_is_an_error_wherever_it_is_cut() {
+        let body = |pieces: &[&'static str]| {
+            let frames: Vec<_> =
+                pieces.iter().map(|piece| Ok::<_, io::Error>(Frame::data(Bytes::from(*piece)))).collect();
+            Body::boxed(StreamBody::new(futures_util::stream::iter(frames))).limited(4)
+        };
+        for fitting in [&["abcd"][..], &["ab", "cd"], &["abcd", ""]] {
+            assert_eq!(body(fitting).collect().await.unwrap().to_bytes(), "abcd");
+        }
+        for over in [&["abcde"][..], &["abcd", "e"], &["abc", "de"], &["a", "bcde", "f"]] {
+            let (mut body, mut passed) = (body(over), Vec::new());
+            let error = loop {
+                assert!(!body.is_end_stream(), "{over:?}");
+                match body.frame().await.expect("it does not end well") {
+                    Ok(frame) => passed.extend(frame.into_data().unwrap()),
+                    Err(error) => break error,
+                }
+            };
+            assert!(error.is_over_limit() && passed == b"abcd", "{over:?}");
+        }
     }
 }

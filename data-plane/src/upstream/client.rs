@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
 use signalbox_routing::{HttpVersion, Profile, Proxy};
 
 use super::{
     Body, Transport,
+    http1::Http1,
     per_worker::PerWorker,
     pool::{Pool, pool, tcp, tls},
     proxied,
@@ -24,6 +25,9 @@ pub(crate) struct Client(Arc<Shared>);
 struct Shared {
     profile: Arc<Profile>,
     way: Way,
+    /// To upstreams that speak HTTP/1.1 for certain.
+    http1: PerWorker<Http1>,
+    /// To all others.
     pooled: PerWorker<Connections>,
     /// The same over HTTP/1.1 only, once somebody has asked for a switch of protocols: HTTP/2 has none.
     switching: PerWorker<Connections>,
@@ -53,8 +57,8 @@ impl Client {
             Some(proxy) => Way::Through(proxy.clone()),
             None => Way::Direct(Box::new(tls()?)),
         };
-        let (pooled, switching) = (PerWorker::default(), PerWorker::default());
-        let shared = Shared { profile: Arc::clone(profile), way, pooled, switching };
+        let (http1, pooled, switching) = (PerWorker::default(), PerWorker::default(), PerWorker::default());
+        let shared = Shared { profile: Arc::clone(profile), way, http1, pooled, switching };
         // Once at once, so that what cannot be made is known at once.
         shared.pooled.own(|| shared.connections(profile.http_version))?;
         Ok(Self(Arc::new(shared)))
@@ -65,7 +69,14 @@ impl Client {
     /// # Errors
     /// [`Transport`] where no answer header arrived.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Transport> {
-        let pooled = self.0.pooled.own(|| self.0.connections(self.0.profile.http_version))?;
+        let shared = &*self.0;
+        if let Way::Direct(tls) = &shared.way
+            && is_http1(shared.profile.http_version, request.uri())
+        {
+            let make = || Ok::<_, Transport>(Http1::new(&shared.profile, ClientConfig::clone(tls)));
+            return Ok(shared.http1.own(make)?.send(request).await?);
+        }
+        let pooled = shared.pooled.own(|| shared.connections(shared.profile.http_version))?;
         pooled.send(request).await
     }
 
@@ -76,6 +87,15 @@ impl Client {
     pub(crate) async fn send_handshake(&self, request: Request<Body>) -> Result<Response<Body>, Transport> {
         let switching = self.0.switching.own(|| self.0.connections(HttpVersion::Http1))?;
         switching.send(request).await
+    }
+}
+
+/// Whether an upstream speaks HTTP/1.1 for certain: without TLS there is nothing that could be negotiated.
+fn is_http1(version: HttpVersion, to: &Uri) -> bool {
+    match version {
+        HttpVersion::Http1 => true,
+        HttpVersion::Negotiated => to.scheme_str() == Some("http"),
+        HttpVersion::Http2 => false,
     }
 }
 

@@ -46,18 +46,28 @@ where
     C::Future: Send + 'static,
     C::Error: Into<BoxError>,
 {
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-    let https = match version {
-        HttpVersion::Negotiated => https.enable_all_versions().wrap_connector(connector),
-        HttpVersion::Http1 => https.enable_http1().wrap_connector(connector),
-        HttpVersion::Http2 => https.enable_http2().wrap_connector(connector),
-    };
     legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(profile.max_idle)
         .pool_idle_timeout(profile.idle_timeout)
         .http2_only(version == HttpVersion::Http2)
-        .build(Patient { connector: https, patience: profile.connect_timeout })
+        .build(self::connector(version, tls, profile.connect_timeout, connector))
+}
+
+/// Connects by this connector within a time, with TLS where the URL asks for it, and there for this version of HTTP.
+pub(super) fn connector<C>(
+    version: HttpVersion,
+    tls: ClientConfig,
+    patience: Duration,
+    connector: C,
+) -> Patient<HttpsConnector<C>> {
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    let connector = match version {
+        HttpVersion::Negotiated => https.enable_all_versions().wrap_connector(connector),
+        HttpVersion::Http1 => https.enable_http1().wrap_connector(connector),
+        HttpVersion::Http2 => https.enable_http2().wrap_connector(connector),
+    };
+    Patient { connector, patience }
 }
 
 /// How TCP is spoken to upstreams.

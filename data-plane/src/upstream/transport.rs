@@ -5,6 +5,8 @@ use std::error::Error as StdError;
 use hyper_util::client::legacy;
 use tokio::time::error::Elapsed;
 
+use super::http1;
+
 /// A failure below HTTP: to connect, to send, or to read an answer. Its text never holds the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum Transport {
@@ -14,6 +16,9 @@ pub enum Transport {
     /// To read an answer.
     #[error(transparent)]
     Reading(#[from] hyper::Error),
+    /// Any of these over a connection that speaks HTTP/1.1 for certain.
+    #[error(transparent)]
+    Http1(#[from] http1::Error),
     /// Any of these by way of a forward proxy.
     #[error(transparent)]
     Proxied(reqwest::Error),
@@ -33,6 +38,7 @@ impl Transport {
     pub(crate) fn is_connect(&self) -> bool {
         match self {
             Self::Sending(error) => error.is_connect(),
+            Self::Http1(error) => error.is_connect(),
             Self::Proxied(error) => error.is_connect(),
             Self::Reading(_) | Self::Body(_) | Self::OverLimit | Self::Tls(_) => false,
         }
@@ -47,6 +53,7 @@ impl Transport {
     pub(crate) fn is_connect_timeout(&self) -> bool {
         match self {
             Self::Sending(error) => error.is_connect() && error.source().is_some_and(|cause| cause.is::<Elapsed>()),
+            Self::Http1(error) => error.is_connect_timeout(),
             Self::Proxied(error) => error.is_connect() && error.is_timeout(),
             Self::Reading(_) | Self::Body(_) | Self::OverLimit | Self::Tls(_) => false,
         }

@@ -127,7 +127,7 @@ impl Events {
                 Poll::Ready(Ok(Some(event))) => self.pass(event),
                 Poll::Ready(Ok(None)) => self.end(None),
                 Poll::Ready(Err(broken)) => self.end(Some(broken)),
-                Poll::Pending if self.burst.may_go_on() => {
+                Poll::Pending if self.source.is_handed_over() && self.burst.may_go_on() => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }

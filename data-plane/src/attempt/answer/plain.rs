@@ -105,10 +105,11 @@ impl Plain {
                 self.broken = Some(Broken::TotalTime);
                 break;
             }
+            let handed_over = body.is_handed_over();
             let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
                 // What is short is, as a rule, all there is: it goes out with the head.
                 let there = self.ready_bytes();
-                if there >= MAX_JOINED_BYTES && self.turns.may_go_on(there) {
+                if handed_over && there >= MAX_JOINED_BYTES && self.turns.may_go_on(there) {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }

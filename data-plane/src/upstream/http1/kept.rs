@@ -1,0 +1,118 @@
+//! Connections between two requests: kept by origin, as many and as long as the profile says, and never used again once the upstream
+//! has said anything on them.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http::{
+    Uri,
+    uri::{Authority, Scheme},
+};
+use tokio::time::{Instant, sleep};
+
+use super::connection::Connection;
+
+/// How often it is looked whether an upstream has closed a connection that nobody uses.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Where connections lead.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Origin(Option<Scheme>, Option<Authority>);
+
+impl Origin {
+    pub(super) fn of(uri: &Uri) -> Self {
+        Self(uri.scheme().cloned(), uri.authority().cloned())
+    }
+}
+
+/// Connections that nobody uses.
+#[derive(Debug)]
+pub(super) struct Kept {
+    most: usize,
+    longest: Duration,
+    /// Held for no longer than it takes to look; each worker has its own.
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// By origin, those that were used last at the end.
+    idle: HashMap<Origin, Vec<Idle>>,
+    /// Whether somebody looks after those that nobody comes for.
+    swept: bool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    since: Instant,
+    connection: Box<Connection>,
+}
+
+impl Kept {
+    /// None, of which so many are kept of each origin, each so long.
+    pub(super) fn new(most: usize, longest: Duration) -> Arc<Self> {
+        Arc::new(Self { most, longest, inner: Mutex::default() })
+    }
+
+    /// A connection to the origin that is as good as new.
+    pub(super) fn take(&self, origin: &Origin) -> Option<Box<Connection>> {
+        let mut inner = self.inner();
+        let idle = inner.idle.get_mut(origin)?;
+        while let Some(mut kept) = idle.pop() {
+            if self.is_good(&mut kept) {
+                return Some(kept.connection);
+            }
+        }
+        None
+    }
+
+    /// Takes a connection back whose answer is over, where another request may go over it.
+    pub(super) fn give_back(connection: Box<Connection>) {
+        let Some(kept) = connection.home().filter(|_| connection.is_reusable()) else { return };
+        let mut inner = kept.inner();
+        let origin = connection.origin();
+        let idle = match inner.idle.get_mut(origin) {
+            Some(idle) => idle,
+            None => inner.idle.entry(origin.clone()).or_default(),
+        };
+        if idle.len() >= kept.most {
+            return;
+        }
+        idle.push(Idle { since: Instant::now(), connection });
+        if !mem::replace(&mut inner.swept, true) {
+            let kept = Arc::downgrade(&kept);
+            // It ends with the last connection, or with whoever keeps them.
+            tokio::spawn(async move {
+                loop {
+                    sleep(SWEEP).await;
+                    if !kept.upgrade().is_some_and(|kept| kept.sweep()) {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Lets go of the connections that are no longer good; says whether there are others.
+    fn sweep(&self) -> bool {
+        let mut inner = self.inner();
+        inner.idle.retain(|_, idle| {
+            idle.retain_mut(|kept| self.is_good(kept));
+            !idle.is_empty()
+        });
+        inner.swept = !inner.idle.is_empty();
+        inner.swept
+    }
+
+    fn is_good(&self, kept: &mut Idle) -> bool {
+        kept.since.elapsed() < self.longest && kept.connection.is_silent()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,284 @@
+//! Requests over real connections to an upstream that says, byte for byte, what it is told to.
+
+use std::time::Duration;
+
+use http::Method;
+use http_body_util::{BodyExt as _, StreamBody};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
+
+use super::{super::pool::tls, *};
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// An upstream, and the way to it.
+struct Place {
+    listener: TcpListener,
+    http1: Http1,
+}
+
+impl Place {
+    async fn new(profile: Profile) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self { listener, http1: Http1::new(&profile, tls().unwrap()) }
+    }
+
+    fn request(&self, body: impl Into<Body>) -> Request<Body> {
+        let url = format!("http://{}/v1", self.listener.local_addr().unwrap());
+        Request::builder().method(Method::POST).uri(url).body(body.into()).unwrap()
+    }
+
+    /// Sends a request and has the upstream answer so, on a connection that is made now.
+    async fn ask(&self, answer: &[u8]) -> (Result<Response<Body>, Error>, TcpStream) {
+        let script = async {
+            let (mut upstream, _) = self.listener.accept().await.unwrap();
+            hear(&mut upstream, "hi").await;
+            upstream.write_all(answer).await.unwrap();
+            upstream
+        };
+        soon(async { tokio::join!(self.http1.send(self.request("hi".to_owned())), script) }).await
+    }
+
+    /// Sends a request over the connection that was kept.
+    async fn ask_again(&self, upstream: &mut TcpStream, answer: &[u8]) -> Result<Response<Body>, Error> {
+        let script = async {
+            hear(upstream, "hi").await;
+            upstream.write_all(answer).await.unwrap();
+        };
+        soon(async { tokio::join!(self.http1.send(self.request("hi".to_owned())), script) }).await.0
+    }
+}
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(10), what).await.expect("it is not late")
+}
+
+/// Reads until this was said.
+async fn hear(upstream: &mut TcpStream, last: &str) -> String {
+    let mut heard = Vec::new();
+    while !heard.ends_with(last.as_bytes()) {
+        assert_ne!(upstream.read_buf(&mut heard).await.unwrap(), 0, "{}", heard.escape_ascii());
+    }
+    String::from_utf8(heard).unwrap()
+}
+
+/// Waits until the gateway has closed the connection.
+async fn closed(upstream: &mut TcpStream) {
+    assert!(soon(upstream.read(&mut [0; 1])).await.is_ok_and(|length| length == 0));
+}
+
+async fn text(answer: Result<Response<Body>, Error>) -> Result<String, crate::upstream::Transport> {
+    let body = soon(answer.unwrap().into_body().collect()).await?;
+    Ok(String::from_utf8(body.to_bytes().into()).unwrap())
+}
+
+#[tokio::test]
+async fn a_connection_carries_one_request_after_the_other() {
+    let place = Place::new(Profile::default()).await;
+    let (answer, mut upstream) = place.ask(OK).await;
+    assert_eq!(text(answer).await.unwrap(), "ok");
+    for again in [OK, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"] {
+        assert_eq!(text(place.ask_again(&mut upstream, again).await).await.unwrap(), "ok");
+    }
+    assert_eq!(place.ask_again(&mut upstream, b"HTTP/1.1 204 None\r\n\r\n").await.unwrap().status(), 204);
+    assert_eq!(text(place.ask_again(&mut upstream, OK).await).await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn chunks_that_came_together_are_handed_on_together() {
+    let place = Place::new(Profile::default()).await;
+    let (answer, _upstream) =
+        place.ask(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n").await;
+    let mut body = answer.unwrap().into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abcd");
+    assert!(http_body::Body::is_end_stream(&body));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_clear_of_its_answer_carries_nothing_else() {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n"[..],
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    ] {
+        let place = Place::new(Profile::default()).await;
+        let (answer, mut upstream) = place.ask(answer).await;
+        assert_eq!(text(answer).await.unwrap(), "ok");
+        closed(&mut upstream).await;
+        assert_eq!(text(place.ask(OK).await.0).await.unwrap(), "ok", "over a new one");
+    }
+}
+
+#[tokio::test]
+async fn what_an_upstream_says_unasked_or_closes_is_not_used_again() {
+    for farewell in [&b""[..], b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n"] {
+        let place = Place::new(Profile::default()).await;
+        let (answer, mut upstream) = place.ask(OK).await;
+        assert_eq!(text(answer).await.unwrap(), "ok");
+        upstream.write_all(farewell).await.unwrap();
+        if farewell.is_empty() {
+            upstream.shutdown().await.unwrap();
+        }
+        // It is let go of by itself, so that it is not in the way of whoever comes next.
+        closed(&mut upstream).await;
+        assert_eq!(text(place.ask(OK).await.0).await.unwrap(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn connections_are_kept_as_many_and_as_long_as_the_profile_says() {
+    let place = Place::new(Profile { idle_timeout: Duration::from_millis(1), ..Profile::default() }).await;
+    let (answer, mut upstream) = place.ask(OK).await;
+    assert_eq!(text(answer).await.unwrap(), "ok");
+    closed(&mut upstream).await;
+
+    let place = Place::new(Profile { max_idle: 1, ..Profile::default() }).await;
+    let ((first, mut kept), (second, mut spare)) = (place.ask(OK).await, place.ask(OK).await);
+    assert_eq!((text(first).await.unwrap(), text(second).await.unwrap()), ("ok".to_owned(), "ok".to_owned()));
+    closed(&mut spare).await;
+    assert_eq!(text(place.ask_again(&mut kept, OK).await).await.unwrap(), "ok");
+    drop(place);
+    closed(&mut kept).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_wants_any_more_ends_its_connection() {
+    let place = Place::new(Profile::default()).await;
+    let (answer, mut upstream) = place.ask(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok").await;
+    drop(answer.unwrap());
+    closed(&mut upstream).await;
+
+    let mut waiting = Box::pin(place.http1.send(place.request("hi".to_owned())));
+    let mut upstream = soon(async {
+        tokio::select! {
+            answer = &mut waiting => panic!("nobody has answered: {answer:?}"),
+            upstream = async {
+                let (mut upstream, _) = place.listener.accept().await.unwrap();
+                hear(&mut upstream, "hi").await;
+                upstream
+            } => upstream,
+        }
+    })
+    .await;
+    drop(waiting);
+    closed(&mut upstream).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_not_taken_for_a_whole_one() {
+    for (head, whole) in [("content-length: 3", false), ("transfer-encoding: chunked", false), ("x: y", true)] {
+        let place = Place::new(Profile::default()).await;
+        let body = if head.starts_with('t') { "2\r\nok\r\n" } else { "ok" };
+        let (answer, upstream) = place.ask(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").as_bytes()).await;
+        drop(upstream);
+        let mut body = answer.unwrap().into_body();
+        assert_eq!(soon(body.frame()).await.unwrap().unwrap().into_data().unwrap(), "ok");
+        match soon(body.frame()).await {
+            None => assert!(whole, "{head}"),
+            Some(broken) => assert!(!whole, "{head}: {broken:?}"),
+        }
+        assert!(soon(body.frame()).await.is_none(), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn where_there_is_no_answer_it_is_said_why() {
+    let place = Place::new(Profile::default()).await;
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n", "y".repeat(connection::MAX_HEAD_BYTES));
+    for (answer, is_expected) in [
+        (&b"SSH-2.0-x\r\n\r\n"[..], (|error| matches!(error, Error::Head(_))) as fn(Error) -> bool),
+        (long.as_bytes(), |error| matches!(error, Error::HeadTooLong)),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", |error| matches!(error, Error::Length)),
+    ] {
+        let error = place.ask(answer).await.0.err().unwrap();
+        assert!(is_expected(error), "{}", answer.escape_ascii());
+    }
+    let request = place.request("hi".to_owned());
+    drop(place.listener);
+    let error = place.http1.send(request).await.err().unwrap();
+    assert!(error.is_connect() && !error.is_connect_timeout(), "{error:?}");
+}
+
+/// A body whose pieces come from elsewhere, of which nobody knows how long it is.
+fn upload() -> (mpsc::UnboundedSender<Result<&'static str, io::Error>>, Body) {
+    let (pieces, mut taken) = mpsc::unbounded_channel::<Result<&'static str, io::Error>>();
+    let taken = futures_util::stream::poll_fn(move |cx| taken.poll_recv(cx));
+    let frames = futures_util::StreamExt::map(taken, |piece| piece.map(|piece| Frame::data(Bytes::from(piece))));
+    (pieces, Body::boxed(StreamBody::new(frames)))
+}
+
+#[tokio::test]
+async fn a_body_of_which_nobody_knows_the_length_goes_out_in_chunks() {
+    let place = Place::new(Profile::default()).await;
+    let (pieces, body) = upload();
+    let script = async {
+        let (mut upstream, _) = place.listener.accept().await.unwrap();
+        let head = hear(&mut upstream, "\r\n\r\n").await;
+        assert!(head.contains("transfer-encoding: chunked") && !head.contains("content-length"), "{head}");
+        pieces.send(Ok("sixteen bytes...")).unwrap();
+        assert_eq!(hear(&mut upstream, "...\r\n").await, "10\r\nsixteen bytes...\r\n");
+        pieces.send(Ok("")).unwrap();
+        drop(pieces);
+        assert_eq!(hear(&mut upstream, "\r\n\r\n").await, "0\r\n\r\n", "nothing else ends it");
+        upstream.write_all(OK).await.unwrap();
+        upstream
+    };
+    let (answer, mut upstream) = soon(async { tokio::join!(place.http1.send(place.request(body)), script) }).await;
+    assert_eq!(text(answer).await.unwrap(), "ok");
+    assert_eq!(text(place.ask_again(&mut upstream, OK).await).await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn who_refuses_an_upload_before_its_end_is_heard() {
+    let place = Place::new(Profile::default()).await;
+    let (pieces, body) = upload();
+    let script = async {
+        let (mut upstream, _) = place.listener.accept().await.unwrap();
+        hear(&mut upstream, "\r\n\r\n").await;
+        upstream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
+        upstream
+    };
+    let (answer, mut upstream) = soon(async { tokio::join!(place.http1.send(place.request(body)), script) }).await;
+    assert_eq!(answer.as_ref().unwrap().status(), 413);
+    assert_eq!(text(answer).await.unwrap(), "no");
+    closed(&mut upstream).await;
+    drop(pieces);
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_while_its_answer_comes() {
+    let place = Place::new(Profile::default()).await;
+    let (pieces, body) = upload();
+    let script = async {
+        let (mut upstream, _) = place.listener.accept().await.unwrap();
+        hear(&mut upstream, "\r\n\r\n").await;
+        upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+        upstream
+    };
+    let (answer, mut upstream) = soon(async { tokio::join!(place.http1.send(place.request(body)), script) }).await;
+    let echo = async {
+        pieces.send(Ok("hello")).unwrap();
+        hear(&mut upstream, "hello\r\n").await;
+        upstream.write_all(b"hello").await.unwrap();
+    };
+    let (answer, ()) = soon(async { tokio::join!(text(answer), echo) }).await;
+    assert_eq!(answer.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_request_whose_body_breaks_off_is_broken_off() {
+    let place = Place::new(Profile::default()).await;
+    let (pieces, body) = upload();
+    let script = async {
+        let (mut upstream, _) = place.listener.accept().await.unwrap();
+        hear(&mut upstream, "\r\n\r\n").await;
+        pieces.send(Err(io::ErrorKind::UnexpectedEof.into())).unwrap();
+        closed(&mut upstream).await;
+    };
+    let (answer, ()) = soon(async { tokio::join!(place.http1.send(place.request(body)), script) }).await;
+    assert!(matches!(answer, Err(Error::Body(_))), "{answer:?}");
+}
