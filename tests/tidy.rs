@@ -162,3 +162,13 @@ fn the_readme_keeps_its_chapters() {
     }
     assert!(text.contains("cargo run --release -- up") && text.contains("cargo test --workspace"));
 }
+
+#[test]
+fn the_images_are_built_from_every_crate_there_is() {
+    let (manifest, context) = (read("Cargo.toml"), read(".dockerignore"));
+    let members = manifest.lines().find_map(|line| line.strip_prefix("members = "));
+    assert_eq!(members, Some(format!("{CRATES:?}").as_str()));
+    for folder in CRATES {
+        assert!(context.lines().any(|line| line == format!("!{folder}")), "{folder} is not in the images' context");
+    }
+}
