@@ -252,6 +252,10 @@ mod tests {
         release.send(Ok(())).unwrap();
         assert_eq!(lost.recv_timeout(SOON).unwrap(), 8);
         batches.flush();
+        // What a batch was in takes the lines after the next one.
+        drop(release);
+        batches.push(b"next\n", true);
+        batches.flush();
         assert!(batches.lock().text.capacity() <= KEPT, "the memory is given back");
     }
 }
