@@ -1,5 +1,5 @@
-//! What leaves together. hyper hands an upstream's chunks over one by one, each once the one before is taken: whoever writes each at
-//! once writes a hundred times where once would do.
+//! What leaves together. Where hyper reads an upstream, it hands the chunks over one by one, each once the one before is taken: whoever
+//! writes each at once writes a hundred times where once would do.
 
 use std::{mem, time::Duration};
 
@@ -80,5 +80,51 @@ impl Burst {
         let one = mem::take(&mut self.one);
         let all = if self.joined.is_empty() { one } else { mem::take(&mut self.joined).freeze() };
         Some(all).filter(|all| !all.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[test]
+    fn turns_are_waited_for_while_they_bring_something() {
+        let mut turns = Turns::default();
+        assert!(!turns.may_go_on(0), "nothing waits for nothing");
+        for there in [10, 20, 30] {
+            assert!(turns.may_go_on(there), "the last one brought something");
+        }
+        assert!(turns.may_go_on(30), "the connection may have been about to write");
+        assert!(!turns.may_go_on(30), "it was not");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_follows_close_behind_is_gathered() {
+        let mut burst = Burst::default();
+        assert!(!burst.may_go_on(), "nothing is there");
+        burst.push(Bytes::from_static(b"a"));
+        assert!(!burst.may_go_on(), "the first event of a stream waits for no other");
+        assert_eq!(burst.take().unwrap(), "a");
+
+        advance(BREATH - Duration::from_millis(1)).await;
+        burst.push(Bytes::from_static(b"b"));
+        assert!(burst.may_go_on(), "it belongs to a burst");
+        burst.push(Bytes::from_static(b"c"));
+        assert!(burst.may_go_on());
+        assert_eq!(burst.take().unwrap(), "bc");
+
+        advance(BREATH).await;
+        burst.push(Bytes::from_static(b"d"));
+        assert!(!burst.may_go_on(), "whoever speaks at leisure is heard at once");
+        assert_eq!((burst.take().unwrap(), burst.take()), (Bytes::from_static(b"d"), None));
+    }
+
+    #[test]
+    fn a_single_event_is_not_copied() {
+        let (event, mut burst) = (Bytes::from_static(b"event"), Burst::default());
+        burst.push(event.clone());
+        assert_eq!(burst.take().unwrap().as_ptr(), event.as_ptr());
     }
 }
