@@ -71,7 +71,8 @@ impl Outgoing {
             }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             slices.iter_mut().zip(&self.unwritten).for_each(|(slice, piece)| *slice = IoSlice::new(piece));
-            let written = ready!(Pin::new(&mut *wire).poll_write_vectored(cx, &slices)).map_err(Error::Write)?;
+            let (slices, _) = slices.split_at(self.unwritten.len().min(MAX_SLICES));
+            let written = ready!(Pin::new(&mut *wire).poll_write_vectored(cx, slices)).map_err(Error::Write)?;
             if written == 0 {
                 return Poll::Ready(Err(Error::Write(io::ErrorKind::WriteZero.into())));
             }
