@@ -47,13 +47,15 @@ mod head;
 mod paced;
 mod protocol;
 mod refusal;
+mod requests;
 mod stall;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-use paced::{Paced, Requests, Tied, UnderWay};
+use paced::Paced;
 use protocol::Protocol;
+use requests::{Requests, Tied, UnderWay};
 use stall::Watched;
 
 /// The pause after a failure to accept: a full descriptor table stays full for a while, and asking again at once helps nobody.
@@ -265,10 +267,11 @@ where
     }
 }
 
-/// HTTP/1.1 within the limits. The clocks are those of [`Paced`].
+/// HTTP/1.1 within the limits. The clocks are those of [`Paced`], which also notices that a client leaves.
 fn http1(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
+        .half_close(true)
         .header_read_timeout(None)
         .max_headers(limits.max_headers)
         .max_buf_size(limits.max_header_bytes);
@@ -317,6 +320,7 @@ impl Visit {
             let multiplexed = request.version() == Version::HTTP_2;
             let mut answer = visit.door.answer_to(visit.peer, request).await;
             if let Some(tunnel) = answer.extensions_mut().remove().as_ref().and_then(Handover::take) {
+                visit.requests.switch();
                 let switched = (tunnel, visit.requests.begin());
                 *visit.switched.lock().unwrap_or_else(PoisonError::into_inner) = Some(switched);
             }

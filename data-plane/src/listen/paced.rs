@@ -5,107 +5,29 @@
 //! can take the answer with it.
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf as _, Bytes};
-use futures_util::task::AtomicWaker;
-use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
 
-use super::{clock::Clock, head::Heads, protocol::Protocol, refusal};
+use super::{clock::Clock, head::Heads, protocol::Protocol, refusal, requests::Requests};
 use crate::{errors::unread, options::Limits};
+
+mod leaving;
 
 /// How much is read at first: more than most heads take, and half of what hyper has room for, which it makes greater by doubling.
 const BEGINNING_BYTES: usize = 4 * 1024;
 
 /// How long a closed connection goes on swallowing what the client still sends.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// The requests under way on a connection.
-#[derive(Debug)]
-pub(super) struct Requests {
-    count: AtomicUsize,
-    idle: AtomicWaker,
-    /// How many there were so far.
-    begun: AtomicUsize,
-    /// The first one whose head can be understood in two ways, counted from 0; the greatest number = none yet.
-    ambiguous: AtomicUsize,
-}
-
-/// One request under way.
-#[derive(Debug)]
-pub(super) struct UnderWay(Arc<Requests>);
-
-impl Default for Requests {
-    fn default() -> Self {
-        let (count, begun, ambiguous) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
-        Self { count, idle: AtomicWaker::new(), begun, ambiguous }
-    }
-}
-
-impl Requests {
-    /// One more.
-    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
-        self.begun.fetch_add(1, Ordering::AcqRel);
-        self.count.fetch_add(1, Ordering::AcqRel);
-        UnderWay(Arc::clone(self))
-    }
-
-    /// Whether the head of the request that began last can be understood in two ways.
-    pub(super) fn is_ambiguous(&self) -> bool {
-        self.begun.load(Ordering::Acquire) > self.ambiguous.load(Ordering::Acquire)
-    }
-}
-
-impl UnderWay {
-    /// It is until the body of its answer is gone.
-    pub(super) fn until_end_of<B>(self, body: B) -> Tied<B> {
-        Tied { body, _under_way: self }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.idle.wake();
-        }
-    }
-}
-
-/// A body during which a request is under way.
-#[derive(Debug)]
-pub(super) struct Tied<B> {
-    body: B,
-    _under_way: UnderWay,
-}
-
-impl<B: Body + Unpin> Body for Tied<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
 
 /// What the connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +47,8 @@ pub(super) struct Paced<IO> {
     requests: Arc<Requests>,
     limits: Limits,
     waiting: Waiting,
+    /// How many requests had begun when they were last looked at: one may have begun and ended since.
+    seen: usize,
     clock: Clock,
     /// Bytes of a request's head have come.
     begun: bool,
@@ -132,6 +56,8 @@ pub(super) struct Paced<IO> {
     protocol: Protocol,
     /// What has been read and not handed out.
     ahead: Bytes,
+    /// Something was asked for since it was last written.
+    read_on: bool,
     /// The client has said that nothing more will come.
     ended: bool,
     lingering: bool,
@@ -148,11 +74,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             requests,
             limits,
             waiting: Waiting::Head,
+            seen: 0,
             clock: Clock::new(limits.header_time),
             begun: false,
             heads: Heads::default(),
             protocol: Protocol::Unknown(0),
             ahead: Bytes::new(),
+            read_on: false,
             ended: false,
             lingering: false,
             stalled: None,
@@ -173,12 +101,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
     fn observe_requests(&mut self, cx: &mut Context<'_>) {
         if self.protocol == Protocol::Http2 {
             // They end elsewhere. Those of HTTP/1 end before the last of their answer is written here.
-            self.requests.idle.register(cx.waker());
+            self.requests.wake_when_none(cx.waker());
         }
-        let busy = self.requests.count.load(Ordering::Acquire) > 0;
-        if busy {
+        let begun = self.requests.begun();
+        let begun_since = begun > mem::replace(&mut self.seen, begun);
+        if self.requests.are_any() {
             self.waiting = Waiting::Busy;
-        } else if self.waiting == Waiting::Busy {
+        } else if self.waiting == Waiting::Busy || begun_since {
             self.begun = false;
             self.wait(Waiting::Idle);
             // It was set just now, and wakes whoever asks from here on.
@@ -235,7 +164,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             self.wait(Waiting::Head);
         }
         if let Some(number) = self.heads.read(bytes) {
-            self.requests.ambiguous.fetch_min(number, Ordering::AcqRel);
+            self.requests.mark_ambiguous(number);
         }
     }
 
@@ -257,6 +186,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             self.stalled = None;
             return taken;
         }
+        self.notice_leaving(cx)?;
         let limit = self.limits.stall_time;
         ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -267,7 +197,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
         if self.instead.is_some() {
             return Some(0);
         }
-        if self.protocol == Protocol::Http2 || self.requests.count.load(Ordering::Acquire) > 0 {
+        if self.protocol == Protocol::Http2 || self.requests.are_any() {
             return None;
         }
         let (at, ours) = refusal::find(bytes)?;
@@ -311,6 +241,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.read_on = true;
         if this.ahead.is_empty() {
             return this.poll_more(cx, buffer);
         }
@@ -355,7 +286,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
         let this = self.get_mut();
         this.observe_requests(cx);
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
-        this.poll_patience(cx, flushed)
+        ready!(this.poll_patience(cx, flushed))?;
+        Poll::Ready(this.notice_leaving(cx))
     }
 
     /// Closes our side, then swallows what the client still sends: a close over unread bytes is a reset, and a reset can overtake

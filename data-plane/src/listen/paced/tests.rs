@@ -183,3 +183,53 @@ async fn a_protocol_that_nobody_begins_to_speak_is_waited_for_no_longer_than_for
         assert_eq!((known.map_err(|error| error.kind()), started.elapsed()), (expected, 10 * SECOND), "{begun:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_is_noticed_by_whoever_only_writes() {
+    let (client, mut connection, requests) = connected();
+    let under_way = requests.begin();
+    connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    connection.flush().await.unwrap();
+    drop(client);
+    assert_eq!(connection.flush().await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    drop(under_way);
+
+    let (mut client, mut connection, requests) = connected();
+    let _under_way = requests.begin();
+    let full = async { while connection.write_all(&[0; 1024]).await.is_ok() {} };
+    let leaving = async {
+        client.read_exact(&mut [0; 1024]).await.unwrap();
+        client.shutdown().await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! { () = full => {}, () = leaving => unreachable!() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_says_early_is_handed_out_in_its_order() {
+    let (mut client, mut connection, requests) = connected();
+    let under_way = requests.begin();
+    let early: Vec<u8> = (0..2000_u32).map(|number| number.to_le_bytes()[0]).collect();
+    client.write_all(&early).await.unwrap();
+    client.shutdown().await.unwrap();
+    connection.flush().await.unwrap();
+    connection.flush().await.unwrap();
+    drop(under_way);
+    let mut heard = Vec::new();
+    connection.read_to_end(&mut heard).await.unwrap();
+    assert!(heard == early);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_switch_of_protocols_either_side_may_end_by_itself() {
+    let (mut client, mut connection, requests) = connected();
+    let _under_way = requests.begin();
+    requests.switch();
+    client.shutdown().await.unwrap();
+    connection.flush().await.unwrap();
+    connection.write_all(b"more").await.unwrap();
+    assert_eq!(connection.read(&mut [0; 64]).await.unwrap(), 0);
+    let mut said = [0; 4];
+    client.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"more");
+}
