@@ -2,15 +2,20 @@
 
 use std::{
     future::{Future, poll_fn},
-    task::{Context, Poll},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
 };
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::{runtime::Handle, time::timeout};
-use tokio_util::{
-    sync::{CancellationToken, WaitForCancellationFutureOwned},
-    task::TaskTracker,
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, futures::OwnedNotified},
+    time::timeout,
 };
+use tokio_util::task::TaskTracker;
 
 use crate::options::Drain;
 
@@ -18,18 +23,39 @@ use crate::options::Drain;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Connections {
     tasks: TaskTracker,
-    winding_down: CancellationToken,
-    cut: CancellationToken,
+    winding_down: Arc<Signal>,
+    cut: Arc<Signal>,
 }
 
-/// Tells a connection what all are told, once. Asking costs next to nothing, however often it is done: the future in it, which
-/// takes a lock that all connections share, is not polled before it is woken.
+/// What all connections are told, once.
+#[derive(Debug, Default)]
+struct Signal {
+    given: AtomicBool,
+    notify: Arc<Notify>,
+}
+
+impl Signal {
+    fn give(&self) {
+        self.given.store(true, Ordering::Release);
+        self.notify.notify_waiters();
+    }
+}
+
+/// Tells a connection what all are told, once. Asking costs next to nothing, however often it is done: what takes a lock that all
+/// connections share is done once for each who asks.
 #[derive(Debug)]
-pub(crate) struct Bell(FuturesUnordered<WaitForCancellationFutureOwned>);
+pub(crate) struct Bell {
+    signal: Arc<Signal>,
+    /// It remembers what is told from here on, whether or not anybody has asked yet.
+    waiting: Pin<Box<OwnedNotified>>,
+    /// Whom it wakes.
+    asking: Waker,
+}
 
 impl Bell {
-    fn of(token: &CancellationToken) -> Self {
-        Self(FuturesUnordered::from_iter([token.clone().cancelled_owned()]))
+    fn of(signal: &Arc<Signal>) -> Self {
+        let waiting = Box::pin(Arc::clone(&signal.notify).notified_owned());
+        Self { signal: Arc::clone(signal), waiting, asking: Waker::noop().clone() }
     }
 
     /// Waits for it.
@@ -38,7 +64,14 @@ impl Bell {
     }
 
     fn poll_rung(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll_next_unpin(cx).map(drop)
+        if self.signal.given.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        if self.asking.will_wake(cx.waker()) {
+            return Poll::Pending;
+        }
+        self.asking.clone_from(cx.waker());
+        self.waiting.as_mut().poll(cx)
     }
 }
 
@@ -65,13 +98,13 @@ impl Connections {
 
     /// Lets every connection finish within the grace time, then cuts those that are left. Returns how many were.
     pub(crate) async fn finish(&self, drain: Drain) -> usize {
-        self.winding_down.cancel();
+        self.winding_down.give();
         self.tasks.close();
         if timeout(drain.grace, self.tasks.wait()).await.is_ok() {
             return 0;
         }
         let left = self.tasks.len();
-        self.cut.cancel();
+        self.cut.give();
         // Nothing waits for a task that does not yield.
         drop(timeout(drain.hard_stop, self.tasks.wait()).await);
         left
@@ -111,5 +144,21 @@ mod tests {
         assert_eq!(connections.finish(DRAIN).await, 1);
         assert_eq!(started.elapsed().as_secs(), 300);
         assert_eq!(connections.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_bell_wakes_whoever_asked_last_and_remembers_that_it_has_rung() {
+        let signal = Arc::<Signal>::default();
+        let (mut bell, mut late) = (Bell::of(&signal), Bell::of(&signal));
+        assert!(bell.poll_rung(&mut Context::from_waker(Waker::noop())).is_pending());
+        let asking = tokio::spawn(async move {
+            bell.rung().await;
+            bell.rung().await;
+        });
+        tokio::task::yield_now().await;
+        signal.give();
+        timeout(Duration::from_secs(10), asking).await.unwrap().unwrap();
+        late.rung().await;
+        Bell::of(&signal).rung().await;
     }
 }

@@ -209,10 +209,16 @@ impl Carrier {
             tracing::debug!(%error, "connection lost before it began");
             return;
         }
-        let Some(tls) = &self.tls else { return self.carry(stream, visit, winding_down).await };
-        match timeout(self.limits.header_time, tls.accept(stream)).await {
+        match &self.tls {
+            None => self.carry(stream, visit, winding_down).await,
             // In a box of its own, so that no connection without TLS takes the memory of one with it.
-            Ok(Ok(stream)) => Box::pin(self.carry(stream, visit, winding_down)).await,
+            Some(tls) => Box::pin(self.secure(tls, stream, visit, winding_down)).await,
+        }
+    }
+
+    async fn secure(&self, tls: &TlsAcceptor, stream: TcpStream, visit: Arc<Visit>, winding_down: Bell) {
+        match timeout(self.limits.header_time, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.carry(stream, visit, winding_down).await,
             Ok(Err(error)) => tracing::debug!(%error, "tls handshake failed"),
             Err(_) => tracing::debug!("tls handshake took too long"),
         }
@@ -222,12 +228,8 @@ impl Carrier {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut io = Paced::new(io, Arc::clone(&visit.requests), self.limits);
-        let protocol = tokio::select! {
-            biased;
-            protocol = poll_fn(|cx| io.poll_protocol(cx)) => protocol,
-            () = winding_down.rung() => return,
-        };
+        let io = Paced::new(io, Arc::clone(&visit.requests), self.limits);
+        let Some((io, protocol)) = greeted(io, &mut winding_down).await else { return };
         let (io, service) = (TokioIo::new(io), service_fn(|request| Visit::answer(&visit, request)));
         let ended = match protocol {
             Ok(Protocol::Http2) => {
@@ -250,6 +252,19 @@ impl Carrier {
             Box::pin(tunnel.run()).await;
         }
     }
+}
+
+/// Waits until it is known which HTTP is spoken; `None` = the bell has rung before.
+async fn greeted<IO>(mut io: Paced<IO>, bell: &mut Bell) -> Option<(Paced<IO>, io::Result<Protocol>)>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let protocol = tokio::select! {
+        biased;
+        protocol = poll_fn(|cx| io.poll_protocol(cx)) => protocol,
+        () = bell.rung() => return None,
+    };
+    Some((io, protocol))
 }
 
 /// Carries a connection to its end; once the bell has rung, it only finishes what it has begun.

@@ -18,6 +18,9 @@ use super::{
 /// Most headers that an answer may have.
 const MAX_HEADERS: usize = 128;
 
+/// Room for what is said of an answer on its way to the client.
+const OUR_HEADERS: usize = 8;
+
 /// The head of an answer.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -108,7 +111,7 @@ pub(super) fn read(bytes: &Bytes, method: &Method) -> Result<Option<Head>, Error
 
 /// The headers, whose values stay where they are.
 fn headers(bytes: &Bytes, read: &[httparse::Header<'_>]) -> Result<HeaderMap, Error> {
-    let mut headers = HeaderMap::with_capacity(read.len());
+    let mut headers = HeaderMap::with_capacity(read.len() + OUR_HEADERS);
     for header in read {
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| Error::Header(error.into()))?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
