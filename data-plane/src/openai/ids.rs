@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use memchr::memmem;
+use memchr::{memchr, memmem};
 use serde_json::value::RawValue;
 
 use crate::splice::{self, Edit};
@@ -60,7 +60,7 @@ impl Keeper {
     /// As [`Self::take`].
     pub(super) fn take_from(&mut self, text: Bytes) -> Result<Bytes, Error> {
         // Almost no body names anything that is kept, and looking closely costs a parse.
-        let may_name = text.contains(&(MARK as u8))
+        let may_name = memchr(MARK as u8, &text).is_some()
             && MEMBERS.iter().any(|member| memmem::find(&text, member.as_bytes()).is_some());
         let Some(raw) = may_name.then(|| serde_json::from_slice::<&RawValue>(&text).ok()).flatten() else {
             return Ok(text);
