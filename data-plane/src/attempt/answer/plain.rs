@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -37,8 +37,7 @@ pub(in crate::attempt) struct Plain {
     rewriter: Option<Rewriter>,
     tagger: Option<Tagger>,
     masking: Masking,
-    /// What can go out.
-    ready: VecDeque<Bytes>,
+    ready: Pieces,
     turns: Turns,
     /// All that is ready goes out before more is asked for.
     leaving: bool,
@@ -61,7 +60,7 @@ impl Plain {
             rewriter,
             tagger: None,
             masking: Masking::new(mask),
-            ready: VecDeque::new(),
+            ready: Pieces::default(),
             turns: Turns::default(),
             leaving: false,
             broken: None,
@@ -75,15 +74,8 @@ impl Plain {
 
     /// Takes what comes next, or what was read before.
     pub(in crate::attempt) fn push(&mut self, data: Bytes) {
-        match (&mut self.rewriter, &mut self.tagger) {
-            (_, Some(tagger)) => {
-                tagger.push(data, |piece| self.masking.push(piece, |piece| self.ready.push_back(piece)));
-            }
-            (Some(rewriter), None) => {
-                rewriter.push(data, |piece| self.masking.push(piece, |piece| self.ready.push_back(piece)));
-            }
-            (None, None) => self.masking.push(data, |piece| self.ready.push_back(piece)),
-        }
+        let Self { masking, rewriter, tagger, ready, .. } = self;
+        masking.push(data, |piece| retell(piece, rewriter.as_mut(), tagger.as_mut(), ready));
     }
 
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
@@ -91,15 +83,18 @@ impl Plain {
             ready!(self.poll_ready(cx));
             self.turns = Turns::default();
         }
-        let data = self.together();
-        self.leaving = !self.ready.is_empty();
+        let data = self.ready.leave();
+        self.leaving = self.ready.bytes > 0;
         Poll::Ready(data.map(Ok).or_else(|| self.broken.take().map(Err)))
     }
 
     /// Takes what the upstream sends, as long as more comes at once.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.broken.is_none() && self.ready_bytes() < MAX_GATHERED_BYTES {
-            let Some(body) = &mut self.body else { break };
+        while self.broken.is_none() && self.ready.bytes < MAX_GATHERED_BYTES {
+            let Some(body) = &mut self.body else {
+                self.end();
+                break;
+            };
             // Looked at first: a body that always has more would otherwise never be late.
             if self.deadline <= Instant::now() {
                 self.broken = Some(Broken::TotalTime);
@@ -108,12 +103,12 @@ impl Plain {
             let handed_over = body.is_handed_over();
             let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
                 // What is short is, as a rule, all there is: it goes out with the head.
-                let there = self.ready_bytes();
+                let there = self.ready.bytes;
                 if handed_over && there >= MAX_JOINED_BYTES && self.turns.may_go_on(there) {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                if !self.ready.is_empty() {
+                if there > 0 {
                     break;
                 }
                 let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(self.deadline)));
@@ -125,37 +120,23 @@ impl Plain {
                     let is_last = body.is_end_stream();
                     self.push(data);
                     if is_last {
-                        self.end();
+                        self.body = None;
                     }
                 }
                 // Trailers never become part of an answer.
                 Some(Ok(Err(_))) => {}
                 Some(Err(error)) => self.broken = Some(error.into()),
-                None => self.end(),
+                None => self.body = None,
             }
         }
         Poll::Ready(())
     }
 
+    /// Lets go what may have been the beginning of the key, and was not.
     fn end(&mut self) {
-        self.body = None;
-        self.ready.extend(self.masking.finish());
-    }
-
-    /// What goes out next: small pieces in one, which costs less than to write each.
-    fn together(&mut self) -> Option<Bytes> {
-        let first = self.ready.pop_front()?;
-        let mut length = first.len();
-        let joined = self.ready.iter().take_while(|piece| {
-            length += piece.len();
-            length <= MAX_JOINED_BYTES
-        });
-        let joined = joined.count();
-        if joined == 0 {
-            return Some(first);
+        if let Some(held) = self.masking.finish() {
+            retell(held, self.rewriter.as_mut(), self.tagger.as_mut(), &mut self.ready);
         }
-        let pieces: Vec<Bytes> = [first].into_iter().chain(self.ready.drain(..joined)).collect();
-        Some(pieces.concat().into())
     }
 
     /// What the answer has taken, once it has said so.
@@ -176,10 +157,54 @@ impl Plain {
 
     /// How many bytes were taken and have not gone out.
     fn pending(&self) -> u64 {
-        (self.ready_bytes() + self.masking.held()) as u64
-    }
-
-    fn ready_bytes(&self) -> usize {
-        self.ready.iter().map(Bytes::len).sum()
+        (self.ready.bytes + self.masking.held()) as u64
     }
 }
+
+/// Says a piece as it is to be said.
+fn retell(piece: Bytes, rewriter: Option<&mut Rewriter>, tagger: Option<&mut Tagger>, ready: &mut Pieces) {
+    match (rewriter, tagger) {
+        (_, Some(tagger)) => tagger.push(piece, |piece| ready.push(piece)),
+        (Some(rewriter), None) => rewriter.push(piece, |piece| ready.push(piece)),
+        (None, None) => ready.push(piece),
+    }
+}
+
+/// What was taken and can go out.
+#[derive(Debug, Default)]
+struct Pieces {
+    /// None of them is empty.
+    pieces: VecDeque<Bytes>,
+    /// How many they have together.
+    bytes: usize,
+}
+
+impl Pieces {
+    fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.bytes += piece.len();
+            self.pieces.push_back(piece);
+        }
+    }
+
+    /// What goes out next: small pieces in one, which costs less than to write each.
+    fn leave(&mut self) -> Option<Bytes> {
+        let first = self.pieces.pop_front()?;
+        let fits = |length: usize, next: &Bytes| length + next.len() <= MAX_JOINED_BYTES;
+        let leaving = if self.pieces.front().is_some_and(|next| fits(first.len(), next)) {
+            let mut together = BytesMut::with_capacity(self.bytes.min(MAX_JOINED_BYTES));
+            together.extend_from_slice(&first);
+            while let Some(next) = self.pieces.pop_front_if(|next| fits(together.len(), next)) {
+                together.extend_from_slice(&next);
+            }
+            together.freeze()
+        } else {
+            first
+        };
+        self.bytes -= leaving.len();
+        Some(leaving)
+    }
+}
+
+#[cfg(test)]
+mod tests;
