@@ -73,4 +73,15 @@ mod tests {
         advance(Duration::from_secs(11)).await;
         assert!(poll_fn(|cx| Poll::Ready(silence.poll(cx))).await.is_ready());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shorter_patience_does_not_wait_for_the_alarm_of_a_longer_one() {
+        let mut silence = Silence::new(Duration::from_secs(60));
+        assert!(poll_fn(|cx| Poll::Ready(silence.poll(cx))).await.is_pending());
+        silence.heard();
+        silence.set_patience(Duration::from_secs(1));
+        assert!(poll_fn(|cx| Poll::Ready(silence.poll(cx))).await.is_pending());
+        advance(Duration::from_secs(2)).await;
+        assert!(poll_fn(|cx| Poll::Ready(silence.poll(cx))).await.is_ready());
+    }
 }
