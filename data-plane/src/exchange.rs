@@ -45,22 +45,22 @@ pub(crate) struct Carried {
     /// The length, where it is known beforehand: nobody asks for more once that much was handed out.
     length: Option<u64>,
     /// `None` = it goes on in a tunnel.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     /// How it broke off, which ends the connection: what came before leaves first.
     broken: Option<Box<Interrupted>>,
 }
 
 impl Exchange {
-    /// Opened when the head of a request has been read.
-    pub(crate) fn open(request_id: RequestId, method: Method, metrics: Arc<Metrics>) -> Self {
-        Self {
+    /// Opened when the head of a request has been read. It is in a box, since it goes from hand to hand until the last byte is out.
+    pub(crate) fn open(request_id: RequestId, method: Method, metrics: Arc<Metrics>) -> Box<Self> {
+        Box::new(Self {
             record: Record::new(request_id, method),
             cors: None,
             metrics,
             admission: None,
             share: None,
             finished: false,
-        }
+        })
     }
 
     /// Keeps the slot until the end.
@@ -85,7 +85,7 @@ impl Exchange {
     }
 
     /// Answers with an error. This is where it is logged, once, with its causes.
-    pub(crate) fn refuse(mut self, error: &Error) -> Response<Carried> {
+    pub(crate) fn refuse(mut self: Box<Self>, error: &Error) -> Response<Carried> {
         let reply = error.reply(self.record.shape());
         if error.is_departure() {
             self.finish(Outcome::Abandoned);
@@ -101,7 +101,7 @@ impl Exchange {
     }
 
     /// Answers. The exchange ends with the body.
-    pub(crate) fn carry(mut self, reply: Reply) -> Response<Carried> {
+    pub(crate) fn carry(mut self: Box<Self>, reply: Reply) -> Response<Carried> {
         let (mut head, mut content) = reply.into_parts();
         self.record.status = Some(head.status);
         self.sign(&mut head.headers);

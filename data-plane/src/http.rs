@@ -1,11 +1,10 @@
 //! The door: every request comes in here and every answer leaves here. It names and records them and turns errors into answers;
 //! what they mean is decided behind it.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{future::poll_fn, net::IpAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
 use futures_util::FutureExt as _;
 use http::{Request, Response, Version, header::CONNECTION, request::Parts};
-use tracing::Instrument as _;
 
 use crate::{
     admit::Slots,
@@ -107,7 +106,9 @@ impl Door {
         let version = request.version();
         // For what the libraries say, in detail: our own lines name their request themselves.
         let span = tracing::debug_span!("request", request.id = %request_id);
-        let mut response = self.record(request_id, peer, request).instrument(span).await;
+        // It stays where it is, since it is large: whoever instruments it moves it.
+        let mut recorded = pin!(self.record(request_id, peer, request));
+        let mut response = poll_fn(|cx| span.in_scope(|| recorded.as_mut().poll(cx))).await;
         if version == Version::HTTP_2 {
             response.headers_mut().remove(CONNECTION);
         }

@@ -331,7 +331,8 @@ impl Visit {
             request.extensions_mut().insert(Ambiguous);
         }
         let visit = Arc::clone(visit);
-        Box::pin(async move {
+        // It is large, and so it is made in its box, and not moved into it.
+        let answering = Box::write(Box::new_uninit(), async move {
             let multiplexed = request.version() == Version::HTTP_2;
             let mut answer = visit.door.answer_to(visit.peer, request).await;
             if let Some(tunnel) = answer.extensions_mut().remove().as_ref().and_then(Handover::take) {
@@ -346,6 +347,7 @@ impl Visit {
                 body => Either::Right(body),
             };
             Ok(answer.map(body_of))
-        })
+        });
+        Box::into_pin(answering)
     }
 }

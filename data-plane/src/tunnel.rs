@@ -47,7 +47,7 @@ pub(crate) struct Tunnel {
     ends: Ends,
     /// What is held until the end for the upstream's sake.
     _content: Content,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     traffic: Arc<Traffic>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn join(reply: &mut Reply, client: OnUpgrade, upstream: OnUpgrade, id
 
 impl Tunnel {
     /// A tunnel through which nothing has passed.
-    pub(crate) fn new(ends: Ends, content: Content, exchange: Exchange) -> Self {
+    pub(crate) fn new(ends: Ends, content: Content, exchange: Box<Exchange>) -> Self {
         let traffic = Traffic {
             since: Instant::now(),
             last_ms: AtomicU64::new(0),
