@@ -4,7 +4,7 @@
 //! What is known of a key outlives the revisions that keep it, and belongs to one version of it: a replaced key starts anew.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -54,7 +54,7 @@ pub(crate) struct Member {
 struct Ledger {
     /// Counts the attempts begun with any of them.
     turn: u64,
-    records: HashMap<Version, Record>,
+    records: BTreeMap<Version, Record>,
 }
 
 impl Ledger {

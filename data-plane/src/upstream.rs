@@ -1,10 +1,7 @@
 //! The way to the upstreams: pooled clients by profile and credential pools by provider, kept over revisions. It never retries and
 //! never judges an answer.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ipnet::IpNet;
 use secrecy::ExposeSecret as _;
@@ -56,7 +53,7 @@ pub(crate) use upload::Upload;
 /// Everything that the requests of one revision go out through.
 #[derive(Debug, Clone, Default)]
 pub struct Upstreams {
-    clients: HashMap<Arc<Profile>, Client>,
+    clients: BTreeMap<Arc<Profile>, Client>,
     /// Those of universal routes, each with what it was made for.
     guarded: BTreeMap<Id, (Arc<Route>, Guarded)>,
     pools: BTreeMap<Id, Arc<Pool>>,

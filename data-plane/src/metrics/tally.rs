@@ -2,7 +2,7 @@
 //! knows nothing of who reads them.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -26,7 +26,7 @@ const MOST: usize = 4096;
 pub(super) struct Tallies(ArcSwap<Known>);
 
 /// By the id of the upstream; empty = none was asked.
-type Known = HashMap<Arc<str>, Vec<Arc<Tally>>>;
+type Known = BTreeMap<Arc<str>, Vec<Arc<Tally>>>;
 
 /// What exchanges with one upstream must have in common to be counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

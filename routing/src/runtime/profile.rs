@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 /// How connections to an upstream are made. Requests with equal profiles share one pooled client, kept over revisions.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Profile {
     /// The proxy to go through; `None` = directly.
     pub proxy: Option<Proxy>,
@@ -30,7 +30,7 @@ impl Default for Profile {
 }
 
 /// The HTTP version spoken to an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HttpVersion {
     /// HTTP/2 where TLS negotiates it, else HTTP/1.1.
     Negotiated,
@@ -41,13 +41,13 @@ pub enum HttpVersion {
 }
 
 /// A proxy that upstream connections are made through.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Proxy {
     /// `http`, `https`, `socks5` or `socks5h`, with host and port.
     pub url: Arc<str>,
     /// User name; empty = no authentication.
     pub username: Arc<str>,
-    // A plain text so that profiles can be compared and hashed; `Debug` leaves it out and nothing serializes it.
+    // A plain text so that profiles can be compared; `Debug` leaves it out and nothing serializes it.
     pub(crate) password: Arc<str>,
 }
 
