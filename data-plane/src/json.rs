@@ -8,8 +8,8 @@ use memchr::memchr2;
 /// How many objects and arrays may be open at once.
 pub(crate) const MAX_DEPTH: usize = 127;
 
-/// How many bytes of a string are looked at by the word before many are together: most strings are names, and short.
-const NEAR: usize = 32;
+/// How many words of a string are looked at one by one before many bytes are together: most strings are names, and short.
+const NEAR_WORDS: usize = 4;
 
 /// Longest number that is taken for finite without a closer look, in bytes.
 const SURELY_FINITE: usize = 300;
@@ -227,20 +227,25 @@ impl<'t> Reader<'t> {
 }
 
 /// How many bytes a string goes on before it ends, escapes something, or holds what none may hold.
-fn plain(rest: &[u8]) -> usize {
-    let (near, far) = rest.split_at(rest.len().min(NEAR));
-    let (words, tail) = near.as_chunks();
-    let found = words.iter().enumerate().find_map(|(at, word)| Some(at * 8 + special(u64::from_le_bytes(*word))?));
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
-    if let Some(at) = found.or_else(|| Some(words.len() * 8 + tail.iter().position(is_special)?)) {
-        return at;
+pub(crate) fn plain(rest: &[u8]) -> usize {
+    let (words, _) = rest.as_chunks();
+    let near = words.get(..NEAR_WORDS).unwrap_or(words);
+    for (at, word) in near.iter().enumerate() {
+        if let Some(found) = special(u64::from_le_bytes(*word)) {
+            return at * 8 + found;
+        }
     }
-    let end = memchr2(b'"', b'\\', far).unwrap_or(far.len());
-    let far = far.get(..end).unwrap_or_default();
+    let near = near.len() * 8;
+    near + plain_for_long(rest.get(near..).unwrap_or_default())
+}
+
+/// The same, for what is long as a rule.
+fn plain_for_long(rest: &[u8]) -> usize {
+    let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    let rest = rest.get(..end).unwrap_or_default();
     // Looked for without branches, which is many bytes at a time.
-    let least = far.iter().fold(u8::MAX, |least, byte| least.min(*byte));
-    let length = if least < b' ' { far.iter().position(is_special).unwrap_or(end) } else { end };
-    near.len() + length
+    let least = rest.iter().fold(u8::MAX, |least, byte| least.min(*byte));
+    if least < b' ' { rest.iter().position(|byte| *byte < b' ').unwrap_or(end) } else { end }
 }
 
 /// Which of eight bytes is the first that is a quote, a backslash or a control character, found by arithmetic on all of them (Sean
@@ -253,10 +258,15 @@ fn special(word: u64) -> Option<usize> {
     (marked != 0).then(|| marked.trailing_zeros() as usize / 8)
 }
 
+/// Whether a text is written in a string as it is.
+pub(crate) fn is_plain(text: &str) -> bool {
+    plain(text.as_bytes()) == text.len()
+}
+
 /// What a string says that is written so, quotes included.
 pub(crate) fn text(written: &str) -> Cow<'_, str> {
     let inner = written.get(1..written.len() - 1).unwrap_or_default();
-    if plain(inner.as_bytes()) == inner.len() {
+    if !inner.as_bytes().contains(&b'\\') {
         return inner.into();
     }
     serde_json::from_str::<String>(written).unwrap_or_default().into()

@@ -3,6 +3,9 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use serde_json::Value;
+
+use crate::json;
 
 mod rewriter;
 mod tagger;
@@ -32,7 +35,8 @@ pub(crate) fn span(json: &[u8], part: &str) -> Range<usize> {
 
 /// A model's name as a JSON string.
 pub(crate) fn json_string(model: &str) -> Bytes {
-    serde_json::Value::from(model).to_string().into()
+    // As a rule it needs no more than quotes.
+    if json::is_plain(model) { ["\"", model, "\""].concat().into() } else { Value::from(model).to_string().into() }
 }
 
 /// The text with its edits, which do not overlap, in pieces: only the edits are new.

@@ -2,14 +2,15 @@
 //! which values belong to the object itself, and leaves what is no JSON object alone.
 
 use bytes::{Buf as _, Bytes};
-use memchr::memchr2;
 
-use crate::usage::Usage;
+use crate::{json, usage::Usage};
 
 /// Longest name of a member that matters: `previous_response_id`.
 const MAX_NAME_BYTES: usize = 20;
 /// Longest usage that is kept, in bytes. Those of any API are a tenth of it.
 const MAX_USAGE_BYTES: usize = 8 * 1024;
+/// As much as most usages take.
+const USUAL_USAGE_BYTES: usize = 256;
 
 /// How many bytes are looked at together, without a branch.
 const BLOCK: usize = 64;
@@ -33,7 +34,7 @@ pub(crate) struct Rewriter {
     role: Role,
     /// How many objects and arrays are open.
     depth: usize,
-    /// The member's name as far as it is read, or its beginning where it is too long to matter.
+    /// The member's name as far as it is read, where it does not come in one piece; its beginning where it is too long to matter.
     name: Vec<u8>,
     /// The member `usage` from its colon on, as far as it is read.
     kept: Vec<u8>,
@@ -66,6 +67,18 @@ enum Role {
     Other,
 }
 
+impl Role {
+    /// What the member is that is called so. A name that is written with escapes is another one.
+    fn of(name: &[u8]) -> Self {
+        match name {
+            b"model" => Self::Model,
+            b"id" | b"previous_response_id" => Self::Id,
+            b"usage" => Self::Usage,
+            _ => Self::Other,
+        }
+    }
+}
+
 impl Changes {
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
@@ -80,8 +93,8 @@ impl Rewriter {
             place: Place::Between,
             role: Role::Other,
             depth: 0,
-            name: Vec::with_capacity(MAX_NAME_BYTES + 1),
-            kept: Vec::new(),
+            name: Vec::new(),
+            kept: Vec::with_capacity(USUAL_USAGE_BYTES),
             usage: None,
         }
     }
@@ -101,8 +114,11 @@ impl Rewriter {
         let mut at = 0;
         while self.place != Place::Past {
             let rest = text.get(at..).unwrap_or_default();
+            let is_usage = self.role == Role::Usage;
             let passed = self.pass(rest);
-            self.keep(rest.get(..passed).unwrap_or_default());
+            if is_usage {
+                self.keep(rest.get(..passed).unwrap_or_default());
+            }
             at += passed;
             let Some(byte) = text.get(at).copied() else { break };
             let replaced = self.replaces();
@@ -142,7 +158,7 @@ impl Rewriter {
     /// Reads a byte outside of strings. Returns what stands in place of the string that it opens.
     fn between(&mut self, byte: u8) -> Option<Bytes> {
         match byte {
-            b' ' | b'\t' | b'\n' | b'\r' => {}
+            b' ' | b'\t' | b'\n' | b'\r' if self.depth == 0 => {}
             b'{' if self.depth == 0 => (self.depth, self.role) = (1, Role::Name),
             _ if self.depth == 0 => self.place = Place::Past,
             b'"' => {
@@ -167,47 +183,69 @@ impl Rewriter {
         None
     }
 
-    /// How many of the next bytes are passed over together: what is within a value, and what is in a string before it ends.
+    /// How many of the next bytes are passed over together, since nothing changes there: whole strings and what is between them, what is
+    /// within a value, and what is in a string before it ends.
     fn pass(&mut self, rest: &[u8]) -> usize {
-        if self.depth > 1 {
-            return self.pass_nested(rest);
+        match self.place {
+            _ if self.depth > 1 => self.pass_nested(rest),
+            Place::Between if self.is_top() => self.pass_strings(rest),
+            Place::Within { escaped: false } => {
+                let length = json::plain(rest);
+                if self.is_in_name() {
+                    let room = (MAX_NAME_BYTES + 1).saturating_sub(self.name.len());
+                    self.name.extend_from_slice(rest.get(..length.min(room)).unwrap_or_default());
+                }
+                length
+            }
+            Place::Between | Place::Within { escaped: true } | Place::Past => 0,
         }
-        if self.place != (Place::Within { escaped: false }) {
-            return 0;
-        }
-        let length = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-        if self.is_in_name() {
-            let room = (MAX_NAME_BYTES + 1).saturating_sub(self.name.len());
-            self.name.extend(rest.iter().take(length.min(room)));
-        }
-        length
     }
 
-    /// How many of the next bytes are within an object or array that is a value, or an element of one. Nothing changes there.
+    /// How many of the next bytes of the object itself are passed over, up to a member that matters, a comma or a bracket.
+    fn pass_strings(&mut self, rest: &[u8]) -> usize {
+        let mut passed = 0;
+        while matches!(self.role, Role::Name | Role::Usage | Role::Other) {
+            let ahead = rest.get(passed..).unwrap_or_default();
+            let next = ahead.iter().position(|byte| *byte == b',' || is_mark(*byte));
+            let Some((before, [b'"', inner @ ..])) = next.and_then(|next| ahead.split_at_checked(next)) else {
+                return next.map_or(rest.len(), |next| passed + next);
+            };
+            let length = json::plain(inner);
+            if inner.get(length) != Some(&b'"') {
+                return passed + before.len();
+            }
+            passed += before.len() + 1 + length + 1;
+            if self.role == Role::Name {
+                self.role = Role::of(inner.get(..length).unwrap_or_default());
+                if self.role != Role::Other {
+                    break;
+                }
+            }
+        }
+        passed
+    }
+
+    /// How many of the next bytes are within an object or array that is a value, or an element of one.
     fn pass_nested(&mut self, rest: &[u8]) -> usize {
         let mut passed = 0;
         while self.depth > 1 {
             let ahead = rest.get(passed..).unwrap_or_default();
             let next = match self.place {
-                Place::Within { escaped: false } => memchr2(b'"', b'\\', ahead),
                 Place::Within { escaped: true } => Some(0),
+                Place::Within { escaped: false } => Some(json::plain(ahead)),
                 Place::Between | Place::Past => next_mark(ahead),
             };
             let Some((next, byte)) = next.and_then(|next| Some((next, *ahead.get(next)?))) else { return rest.len() };
             passed += next + 1;
-            self.place = match (self.place, byte) {
-                (Place::Within { escaped: false }, b'\\') => Place::Within { escaped: true },
-                (Place::Within { escaped: false }, _) => Place::Between,
-                (Place::Within { escaped: true }, _) | (_, b'"') => Place::Within { escaped: false },
-                (place, b'{' | b'[') => {
-                    self.depth += 1;
-                    place
+            match (self.place, byte) {
+                (Place::Within { escaped: false }, b'"') => self.place = Place::Between,
+                (Place::Within { escaped }, byte) => {
+                    self.place = Place::Within { escaped: byte == b'\\' && !escaped };
                 }
-                (place, _) => {
-                    self.depth -= 1;
-                    place
-                }
-            };
+                (Place::Between | Place::Past, b'"') => self.place = Place::Within { escaped: false },
+                (Place::Between | Place::Past, b'{' | b'[') => self.depth += 1,
+                (Place::Between | Place::Past, _) => self.depth -= 1,
+            }
         }
         passed
     }
@@ -222,7 +260,10 @@ impl Rewriter {
         self.place = if closes { Place::Between } else { Place::Within { escaped: byte == b'\\' && !escaped } };
         self.keep(&[byte]);
         match self.role {
-            Role::Name if closes => self.role = self.named(),
+            Role::Name if closes => {
+                self.role = Role::of(&self.name);
+                self.name.clear();
+            }
             Role::Name if self.name.len() <= MAX_NAME_BYTES => self.name.push(byte),
             Role::Id if closes => return self.changes.id_suffix.clone(),
             Role::Name | Role::Model | Role::Id | Role::Usage | Role::Other => {}
@@ -230,24 +271,12 @@ impl Rewriter {
         None
     }
 
-    /// What the member is whose name is read. One that is written with escapes is another one.
-    fn named(&mut self) -> Role {
-        let role = match self.name.as_slice() {
-            b"model" => Role::Model,
-            b"id" | b"previous_response_id" => Role::Id,
-            b"usage" => Role::Usage,
-            _ => Role::Other,
-        };
-        self.name.clear();
-        role
-    }
-
     fn keep(&mut self, part: &[u8]) {
         if self.role != Role::Usage {
             return;
         }
         if self.kept.len() + part.len() > MAX_USAGE_BYTES {
-            self.role = Role::Other;
+            (self.role, self.kept) = (Role::Other, Vec::new());
             return;
         }
         self.kept.extend_from_slice(part);
@@ -256,23 +285,27 @@ impl Rewriter {
     fn close_member(&mut self) {
         if self.role == Role::Usage {
             let kept = std::mem::take(&mut self.kept);
-            self.usage = kept.strip_prefix(b":").and_then(Usage::read);
+            self.usage = kept.trim_ascii_start().strip_prefix(b":").and_then(Usage::read);
         }
     }
 }
 
-/// Where the next string, object or array begins or ends. What has none is passed over many bytes at a time.
-fn next_mark(text: &[u8]) -> Option<usize> {
+/// Whether a string, an object or an array begins or ends here.
+fn is_mark(byte: u8) -> bool {
     // With this bit set, a bracket is a brace.
-    let is_mark = |byte: &u8| matches!(byte | 0x20, b'{' | b'}') | (*byte == b'"');
+    matches!(byte | 0x20, b'{' | b'}') | (byte == b'"')
+}
+
+/// Where the next mark is. What has none is passed over many bytes at a time.
+fn next_mark(text: &[u8]) -> Option<usize> {
     let near = text.get(..NEAR).unwrap_or(text);
-    if let Some(at) = near.iter().position(is_mark) {
+    if let Some(at) = near.iter().position(|byte| is_mark(*byte)) {
         return Some(at);
     }
     let text = text.get(near.len()..)?;
-    let blocks = text.chunks(BLOCK).take_while(|block| !block.iter().fold(false, |any, byte| any | is_mark(byte)));
+    let blocks = text.chunks(BLOCK).take_while(|block| !block.iter().fold(false, |any, byte| any | is_mark(*byte)));
     let passed: usize = blocks.map(<[u8]>::len).sum();
-    text.get(passed..)?.iter().position(is_mark).map(|at| near.len() + passed + at)
+    text.get(passed..)?.iter().position(|byte| is_mark(*byte)).map(|at| near.len() + passed + at)
 }
 
 #[cfg(test)]
