@@ -2,7 +2,8 @@
 //! has said anything on them.
 
 use std::{
-    collections::HashMap,
+    cmp::Ordering,
+    collections::BTreeMap,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -19,13 +20,40 @@ use super::connection::Connection;
 /// How often it is looked whether an upstream has closed a connection that nobody uses.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Where connections lead.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Origin(Option<Scheme>, Option<Authority>);
+/// Where connections lead. Origins are found by their order: hashing one costs more than comparing it with the few that there are.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    is_secure: bool,
+    authority: Option<Authority>,
+}
 
 impl Origin {
     pub(super) fn of(uri: &Uri) -> Self {
-        Self(uri.scheme().cloned(), uri.authority().cloned())
+        Self { is_secure: uri.scheme() == Some(&Scheme::HTTPS), authority: uri.authority().cloned() }
+    }
+
+    fn key(&self) -> (bool, Option<&str>) {
+        (self.is_secure, self.authority.as_ref().map(Authority::as_str))
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Origin {}
+
+impl PartialOrd for Origin {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Origin {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
     }
 }
 
@@ -41,7 +69,7 @@ pub(super) struct Kept {
 #[derive(Debug, Default)]
 struct Inner {
     /// By origin, those that were used last at the end.
-    idle: HashMap<Origin, Vec<Idle>>,
+    idle: BTreeMap<Origin, Vec<Idle>>,
     /// Whether somebody looks after those that nobody comes for.
     swept: bool,
 }
