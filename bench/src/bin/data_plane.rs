@@ -235,8 +235,11 @@ fn idle(contender: &Contender, streams: usize, hold: u64) -> anyhow::Result<Figu
     let opened = resident()?;
     sleep(Duration::from_secs(hold.saturating_sub(1)));
     let during = resident()?;
+    // What it holds counts only for as long as there is something to hold.
+    let bad = u64::try_from(held.ended())?;
     drop(held);
     Ok(Figures {
+        bad,
         stream_kib: (during - before) / streams.max(1) as f64,
         growth_kib: during - opened,
         start_mib: before / 1024.0,

@@ -98,7 +98,7 @@ impl Contender {
              upstream api {{ server {upstream}; keepalive 512; keepalive_requests 1000000; }}\n\
              server {{ listen {addr} backlog=4096 reuseport; location / {{ proxy_pass http://api; proxy_http_version 1.1;\n\
              proxy_set_header Connection ''; proxy_buffering off; proxy_buffer_size 64k; proxy_buffers 8 64k;\n\
-             proxy_busy_buffers_size 128k; proxy_read_timeout 600s; }} }}\n\
+             proxy_busy_buffers_size 128k; proxy_read_timeout 3600s; }} }}\n\
              }}\n"
         );
         let path = dir.join("nginx.conf");

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use signalbox_proto::admin::v1::ClientKey;
+use signalbox_proto::{
+    admin::v1::{ClientKey, Provider},
+    config::v1::Timeouts,
+};
 use signalbox_tests::{Admin, CLIENT_KEY, Client, Draft, Setup, System, draft, wait::eventually};
 use tokio::{runtime::Handle, task::JoinHandle, time::interval};
 
@@ -23,6 +26,8 @@ use super::{
 };
 use crate::configuration;
 
+/// How long a stream may be silent, in milliseconds: longer than any is held.
+const STREAM_IDLE_MS: u64 = 3_600_000;
 /// Client keys in one call: more would be more than a request may hold.
 const KEYS_AT_ONCE: usize = 20_000;
 
@@ -123,7 +128,9 @@ impl Drop for Changing {
 /// A control plane whose one provider in use is the upstream, with a redirect for each model.
 async fn configured(upstream: SocketAddr, keys: usize) -> System {
     let system = Setup { data_planes: 0, ..Setup::default() }.start().await;
+    let timeouts = Timeouts { stream_idle: draft::millis(STREAM_IDLE_MS), ..Timeouts::default() };
     let provider = draft::provider("bench", &format!("http://{upstream}/v1"));
+    let provider = Provider { timeouts: Some(timeouts), ..provider };
     let mut draft = Draft::new().provider(provider).credential("bench", "main", upstream::KEY);
     for model in ["chat", "embeddings", "paced", "burst", "idle"] {
         draft = draft.redirect(model, &format!("bench-{model}"), &[("bench", model)]);

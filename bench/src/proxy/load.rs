@@ -17,7 +17,7 @@ use bytes::Bytes;
 use memchr::memmem;
 use tokio::{
     runtime::{Builder, Runtime},
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{sleep, timeout},
 };
 
@@ -65,8 +65,21 @@ pub struct Answers {
 /// Streams that are open and silent. Dropped, they are closed.
 #[derive(Debug)]
 pub struct Held {
-    _streams: Vec<Connection>,
-    _runtime: Runtime,
+    streams: Vec<Connection>,
+    runtime: Runtime,
+}
+
+impl Held {
+    /// How many are open and silent no more: on which something has come since they began, be it their end.
+    pub fn ended(&self) -> usize {
+        self.runtime.block_on(async {
+            // The runtime learns of a thousand of them with each turn.
+            for _ in 0..=self.streams.len() / 1000 {
+                yield_now().await;
+            }
+            self.streams.iter().filter(|stream| stream.has_more()).count()
+        })
+    }
 }
 
 /// What the clients of a run share.
@@ -125,7 +138,7 @@ impl Load {
             }
             Ok(held)
         });
-        Ok(Held { _streams: held?, _runtime: runtime })
+        Ok(Held { streams: held?, runtime })
     }
 
     async fn begin(&self) -> io::Result<Connection> {
@@ -294,7 +307,26 @@ fn runtime() -> io::Result<Runtime> {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Write as _, net::TcpListener};
+
     use super::*;
+
+    #[test]
+    fn streams_that_have_not_kept_silent_are_told_from_those_that_have() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let runtime = runtime().unwrap();
+        let addr = listener.local_addr().unwrap();
+        let streams: io::Result<Vec<_>> = runtime.block_on(async {
+            Ok(vec![Connection::open(addr).await?, Connection::open(addr).await?, Connection::open(addr).await?])
+        });
+        let held = Held { streams: streams.unwrap(), runtime };
+        let mut other_ends: Vec<_> = (0..3).map(|_| listener.accept().unwrap().0).collect();
+        assert_eq!(held.ended(), 0);
+        drop(other_ends.pop());
+        assert_eq!(held.ended(), 1);
+        other_ends[0].write_all(b"x").unwrap();
+        assert_eq!(held.ended(), 2);
+    }
 
     #[test]
     fn a_stream_is_whole_however_it_is_cut_and_not_without_its_end() {

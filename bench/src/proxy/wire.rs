@@ -1,12 +1,16 @@
 //! As much of HTTP/1.1 as both ends of the benchmark need: heads, bodies with a length, bodies in chunks. It is no implementation for
 //! strangers: whoever sends something else is an error.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    task::{Context, Waker},
+};
 
 use bytes::{Buf as _, BytesMut};
 use httparse::{EMPTY_HEADER, Header, Status};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
     task::spawn_blocking,
 };
@@ -41,6 +45,12 @@ impl Connection {
 
     pub(crate) async fn open(addr: SocketAddr) -> io::Result<Self> {
         Self::new(TcpStream::connect(addr).await?)
+    }
+
+    /// Whether something has come that has not been read, or the other end is closed, as far as the runtime knows.
+    pub(crate) fn has_more(&self) -> bool {
+        let (mut byte, mut context) = ([0; 1], Context::from_waker(Waker::noop()));
+        !self.buffer.is_empty() || self.stream.poll_peek(&mut context, &mut ReadBuf::new(&mut byte)).is_ready()
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
