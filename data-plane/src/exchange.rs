@@ -230,7 +230,7 @@ impl Body for Carried {
             Some(Err(interrupted)) => {
                 let outcome = exchange.broke(&interrupted);
                 exchange.finish(outcome);
-                // Whoever writes it drops what it has not written yet when it hears of an error, even the head.
+                // Whoever writes it drops what it has not written when it hears of an error, even the head: it gets a turn to write.
                 self.broken = Some(Box::new(interrupted));
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -241,7 +241,7 @@ impl Body for Carried {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.content.is_end_stream()
+        self.broken.is_none() && self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,13 +1,13 @@
 //! When the client has gone, the upstream call is gone, in every phase, and nobody is blamed for it.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use signalbox_proto::{
     admin::v1::{Credential, Provider},
     config::v1::Retry,
 };
 use signalbox_tests::{
-    Answer, CLIENT_KEY, Draft, Raw, System, Upstream, chat, chat_streamed,
+    Answer, CLIENT_KEY, Draft, Raw, Setup, System, Upstream, chat, chat_streamed,
     draft::{credential, millis, provider},
     upstream::text,
     wait::eventually,
@@ -164,4 +164,25 @@ async fn one_stream_of_a_connection_leaves_the_others_alone() {
     upstream.abandoned(0, A_SECOND).await;
     second.write(text("m", "more"));
     assert_eq!(staying.next().await, Some(text("m", "more")));
+}
+
+#[tokio::test]
+async fn of_a_request_without_a_body_over_connections_that_were_used_before() {
+    // One worker, so that the connection to the upstream is the one that was used before.
+    let setup = Setup { workers: NonZeroUsize::new(1), ..Setup::default() };
+    let (system, upstream) = (setup.start().await, Upstream::start().await);
+    system.apply(Draft::new().upstream("main", &upstream.url())).await;
+    let mut raw = system.data_plane().raw().await;
+    let get =
+        format!("GET /v1/responses/resp_1~main HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {CLIENT_KEY}\r\n\r\n");
+    upstream.answer(Answer::json(200, &serde_json::json!({"id": "resp_1", "object": "response"})));
+    raw.send(&get).await;
+    assert_eq!(raw.answer().await.unwrap().status, 200);
+    upstream.answer(Answer::hang());
+    raw.send(&get).await;
+    upstream.request(1).await;
+    assert_eq!(upstream.connections(), 1);
+    drop(raw);
+    upstream.abandoned(1, A_SECOND).await;
+    nobody_is_blamed(&system, "main/m").await;
 }

@@ -42,7 +42,7 @@ impl Source {
         Self { body: Some(body), framer: Framer::default() }
     }
 
-    /// Whether there may be more than is there, with whoever hands it over.
+    /// Whether a task elsewhere reads the body.
     pub(super) fn is_handed_over(&self) -> bool {
         self.body.as_ref().is_some_and(Body::is_handed_over)
     }

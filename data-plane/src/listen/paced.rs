@@ -56,7 +56,7 @@ pub(super) struct Paced<IO> {
     protocol: Protocol,
     /// What has been read and not handed out.
     ahead: Bytes,
-    /// Something was asked for since it was last written.
+    /// Whoever carries the connection waits for more by itself, as far as is known since it last wrote.
     read_on: bool,
     /// The client has said that nothing more will come.
     ended: bool,
@@ -186,6 +186,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
             self.stalled = None;
             return taken;
         }
+        self.observe_requests(cx);
         self.notice_leaving(cx)?;
         let limit = self.limits.stall_time;
         ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
@@ -241,9 +242,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.read_on = true;
         if this.ahead.is_empty() {
-            return this.poll_more(cx, buffer);
+            let read = this.poll_more(cx, buffer);
+            this.read_on = read.is_pending();
+            return read;
         }
         let length = this.ahead.len().min(buffer.remaining());
         buffer.put_slice(&this.ahead.split_to(length));

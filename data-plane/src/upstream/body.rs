@@ -54,7 +54,16 @@ impl Body {
         Self::Boxed(body.map_err(Into::into).boxed())
     }
 
-    /// Whether there may be more of it than is there when it says that there is nothing, in the hands of whoever hands it over.
+    /// Its pieces, where all of it is there; itself, where it is still on its way.
+    pub(super) fn into_pieces(self) -> Result<Vec<Bytes>, Self> {
+        match self {
+            Self::Held(text) => Ok(vec![text]),
+            Self::Parts(parts) => Ok(parts.collect()),
+            other => Err(other),
+        }
+    }
+
+    /// Whether a task elsewhere reads it, so that more of it may come with that task's next turn.
     pub(crate) fn is_handed_over(&self) -> bool {
         match self {
             Self::Held(_) | Self::Parts(_) | Self::Direct(_) => false,
@@ -63,7 +72,7 @@ impl Body {
         }
     }
 
-    /// It, but an error after that many bytes where it comes to more.
+    /// Its first so many bytes; where there are more, an error follows them.
     pub(crate) fn limited(self, most: u64) -> Self {
         Self::Limited { body: Box::new(self), left: Some(most) }
     }

@@ -25,9 +25,9 @@ pub(crate) struct Client(Arc<Shared>);
 struct Shared {
     profile: Arc<Profile>,
     way: Way,
-    /// To upstreams that speak HTTP/1.1 for certain.
+    /// To upstreams that speak HTTP/1.1 for certain, for requests that are there as a whole.
     http1: PerWorker<Http1>,
-    /// To all others.
+    /// To all others, and for all others.
     pooled: PerWorker<Connections>,
     /// The same over HTTP/1.1 only, once somebody has asked for a switch of protocols: HTTP/2 has none.
     switching: PerWorker<Connections>,
@@ -69,12 +69,19 @@ impl Client {
     /// # Errors
     /// [`Transport`] where no answer header arrived.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Transport> {
-        let shared = &*self.0;
+        let (shared, mut request) = (&*self.0, request);
         if let Way::Direct(tls) = &shared.way
             && is_http1(shared.profile.http_version, request.uri())
         {
-            let make = || Ok::<_, Transport>(Http1::new(&shared.profile, ClientConfig::clone(tls)));
-            return Ok(shared.http1.own(make)?.send(request).await?);
+            let (parts, body) = request.into_parts();
+            // What is still on its way goes on while nobody reads the answer, for which a connection needs a task of its own.
+            request = match body.into_pieces() {
+                Ok(pieces) => {
+                    let make = || Ok::<_, Transport>(Http1::new(&shared.profile, ClientConfig::clone(tls)));
+                    return Ok(shared.http1.own(make)?.send(Request::from_parts(parts, pieces)).await?);
+                }
+                Err(body) => Request::from_parts(parts, body),
+            };
         }
         let pooled = shared.pooled.own(|| shared.connections(shared.profile.http_version))?;
         pooled.send(request).await

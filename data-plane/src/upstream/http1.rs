@@ -49,12 +49,6 @@ pub enum Error {
     /// The request could not be written.
     #[error("the request cannot be written")]
     Write(#[source] io::Error),
-    /// The request's body broke off for a reason of its own.
-    #[error("the request's body broke off")]
-    Body(#[source] BoxError),
-    /// The request's body was not as long as it said.
-    #[error("the request's body is not as long as it says")]
-    BodyLength,
     /// The answer could not be read.
     #[error("the answer cannot be read")]
     Read(#[source] io::Error),
@@ -97,20 +91,30 @@ impl Http1 {
         Self { connector, kept: Kept::new(profile.max_idle, profile.idle_timeout) }
     }
 
-    /// Sends one request. Dropping the future, or the body of the answer, ends the connection.
+    /// Sends one request. Where a kept connection takes nothing of it, it goes out over a fresh one. Dropping the future, or the body
+    /// of the answer, ends the connection.
     ///
     /// # Errors
     /// [`Error`] where no head of an answer arrived.
-    pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
+    pub(super) async fn send(&self, request: Request<Vec<Bytes>>) -> Result<Response<Body>, Error> {
         let (request, body) = request.into_parts();
         let origin = Origin::of(&request.uri);
-        let mut connection = match self.kept.take(&origin) {
+        let kept = self.kept.take(&origin);
+        let may_be_stale = kept.is_some();
+        let mut connection = match kept {
             Some(kept) => kept,
-            None => self.connect(request.uri.clone(), origin).await?,
+            None => self.connect(request.uri.clone(), origin.clone()).await?,
         };
         connection.begin(&request, body);
-        let head = poll_fn(|cx| connection.poll_head(cx)).await?;
-        Ok(Response::from_parts(head, Body::Direct(Answer::new(connection))))
+        let mut head = poll_fn(|cx| connection.poll_head(cx)).await;
+        if may_be_stale && matches!(head, Err(Error::Write(_))) {
+            let mut fresh = self.connect(request.uri, origin).await?;
+            if connection.hand_on(&mut fresh) {
+                connection = fresh;
+                head = poll_fn(|cx| connection.poll_head(cx)).await;
+            }
+        }
+        Ok(Response::from_parts(head?, Body::Direct(Answer::new(connection))))
     }
 
     async fn connect(&self, to: Uri, origin: Origin) -> Result<Box<Connection>, Error> {

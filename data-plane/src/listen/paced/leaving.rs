@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{super::protocol::Protocol, Paced, Waiting};
 
-/// How much is read ahead where a client goes on to say something: it is handed out when hyper asks for it, and until then nothing
-/// else is read.
+/// How much is read ahead where a client goes on to say something: it is handed out when hyper asks for it. Until then nothing else is
+/// read, and so nobody notices that the client leaves before something is written to it.
 const AHEAD_BYTES: usize = 512;
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {

@@ -196,13 +196,21 @@ async fn a_client_that_leaves_is_noticed_by_whoever_only_writes() {
 
     let (mut client, mut connection, requests) = connected();
     let _under_way = requests.begin();
-    let full = async { while connection.write_all(&[0; 1024]).await.is_ok() {} };
+    let started = Instant::now();
+    let full = async {
+        loop {
+            if let Err(error) = connection.write_all(&[0; 1024]).await {
+                break error.kind();
+            }
+        }
+    };
     let leaving = async {
         client.read_exact(&mut [0; 1024]).await.unwrap();
         client.shutdown().await.unwrap();
         std::future::pending::<()>().await;
     };
-    tokio::select! { () = full => {}, () = leaving => unreachable!() }
+    let ended = tokio::select! { ended = full => ended, () = leaving => unreachable!() };
+    assert_eq!((ended, started.elapsed()), (io::ErrorKind::ConnectionAborted, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

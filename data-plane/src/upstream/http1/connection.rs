@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    fmt, io,
+    fmt, io, mem,
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll, Waker, ready},
@@ -11,13 +11,14 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, request, response};
-use http_body::{Body as _, SizeHint};
+use http_body::SizeHint;
 use hyper::rt::{Read as _, ReadBuf};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use memchr::memchr;
+use tokio::{net::TcpStream, task::coop::has_budget_remaining};
 
 use super::{
-    super::{Body, wire::Wire},
+    super::wire::Wire,
     Error,
     framing::Framing,
     head,
@@ -43,7 +44,7 @@ pub(super) struct Connection {
     home: Weak<Kept>,
     outgoing: Outgoing,
     /// Why the request did not go out as a whole.
-    unwritten: Option<Error>,
+    write_error: Option<io::Error>,
     incoming: Incoming,
     /// Whether another request may follow, as far as is known.
     stays: bool,
@@ -78,7 +79,7 @@ impl Connection {
             origin,
             home,
             outgoing: Outgoing::default(),
-            unwritten: None,
+            write_error: None,
             incoming: Incoming::Body { framing: Framing::Length(0), first: Bytes::new() },
             stays: true,
         }
@@ -94,9 +95,20 @@ impl Connection {
     }
 
     /// Begins a request on a connection on which nothing else is on its way.
-    pub(super) fn begin(&mut self, request: &request::Parts, body: Body) {
-        self.outgoing.begin(head::write(request, body.size_hint().exact()), body);
+    pub(super) fn begin(&mut self, request: &request::Parts, body: Vec<Bytes>) {
+        let length: usize = body.iter().map(Bytes::len).sum();
+        self.outgoing.begin(head::write(request, length), body);
         self.incoming = Incoming::Head { method: request.method.clone(), read: BytesMut::new() };
+    }
+
+    /// Hands a request on of which the upstream has taken nothing; says whether that is so.
+    pub(super) fn hand_on(&mut self, to: &mut Self) -> bool {
+        let is_untouched = !self.outgoing.has_begun();
+        if is_untouched {
+            mem::swap(&mut self.outgoing, &mut to.outgoing);
+            mem::swap(&mut self.incoming, &mut to.incoming);
+        }
+        is_untouched
     }
 
     /// Whether the answer is over.
@@ -106,12 +118,14 @@ impl Connection {
 
     /// Whether another request may go over it.
     pub(super) fn is_reusable(&self) -> bool {
-        self.stays && self.is_over() && self.outgoing.is_over() && self.unwritten.is_none()
+        self.stays && self.is_over() && self.outgoing.is_over() && self.write_error.is_none()
     }
 
     /// Whether the upstream has said nothing since its last answer, not even that it closes the connection.
     pub(super) fn is_silent(&mut self) -> bool {
-        poll_read(&mut self.wire, &mut Context::from_waker(Waker::noop()), |_| ()).is_pending()
+        // A task that has used up its budget would be told of silence whatever there is.
+        has_budget_remaining()
+            && poll_read(&mut self.wire, &mut Context::from_waker(Waker::noop()), |_| ()).is_pending()
     }
 
     /// Sends the request on its way and waits for the head of its answer.
@@ -119,10 +133,10 @@ impl Connection {
     /// # Errors
     /// [`Error`].
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<response::Parts, Error>> {
-        // Whoever refuses a request before all of it is there says why, and may close the connection at once.
         self.poll_outgoing(cx)?;
+        // Heard even where the request is still on its way: whoever refuses it says why, and may close the connection at once.
         let head = ready!(self.poll_read_head(cx));
-        Poll::Ready(head.map_err(|error| self.unwritten.take().unwrap_or(error)))
+        Poll::Ready(head.map_err(|error| self.write_error.take().map_or(error, Error::Write)))
     }
 
     /// What comes next of the body, all that is there of it; `None` at its end.
@@ -130,7 +144,7 @@ impl Connection {
         self.poll_outgoing(cx)?;
         let Incoming::Body { framing, first } = &mut self.incoming else { return Poll::Ready(None) };
         if !first.is_empty() {
-            return Poll::Ready(Some(Ok(std::mem::take(first))));
+            return Poll::Ready(Some(Ok(mem::take(first))));
         }
         while !framing.is_over() {
             framing.check()?;
@@ -153,18 +167,17 @@ impl Connection {
         framing.left().map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + first.len() as u64))
     }
 
-    /// Sends on what is left of the request. That it cannot be written is told only where there is no answer either.
+    /// Sends on what is left of the request. That the rest cannot be written is told only where there is no answer either.
     fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         if self.outgoing.is_over() {
             return Ok(());
         }
-        match self.outgoing.poll(&mut self.wire, cx) {
-            Poll::Pending | Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error @ Error::Write(_))) => {
-                self.outgoing.give_up();
-                self.unwritten = Some(error);
+        if let Poll::Ready(Err(error)) = self.outgoing.poll(&mut self.wire, cx) {
+            if !self.outgoing.has_begun() {
+                return Err(Error::Write(error));
             }
-            Poll::Ready(Err(error)) => return Err(error),
+            self.outgoing.give_up();
+            self.write_error = Some(error);
         }
         Ok(())
     }
@@ -178,11 +191,13 @@ impl Connection {
             if read.is_empty() {
                 return Poll::Ready(Err(Error::Closed));
             }
+            // Only the end of a line can be the end of a head.
+            let may_end = memchr(b'\n', &read).is_some();
             if !before.is_empty() {
                 before.extend_from_slice(&read);
                 read = before.split().freeze();
             }
-            let Some(head) = head::read(&read, method)? else {
+            let Some(head) = may_end.then(|| head::read(&read, method)).transpose()?.flatten() else {
                 if read.len() > MAX_HEAD_BYTES {
                     return Poll::Ready(Err(Error::HeadTooLong));
                 }

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::Error;
 
-/// Most bytes of what is said beside the data of a chunked body: extensions and trailers, which nobody here wants to know.
+/// Most bytes of what is said beside the data of a chunk, or after the last: extensions and trailers, which nobody here wants to
+/// know.
 const MAX_ASIDE_BYTES: u32 = 16 * 1024;
 
 /// How a body's end is told.
@@ -87,7 +88,7 @@ pub(super) struct Chunks {
     place: Place,
     /// What is left of the chunk; while its size is read, as much of the size as was read.
     left: u64,
-    /// How many bytes there were beside the data and the sizes.
+    /// How many bytes there were beside the chunk's data and its size.
     aside: u32,
 }
 
@@ -99,6 +100,8 @@ enum Place {
     Size,
     /// Its further digits, or what ends it.
     MoreSize,
+    /// What may follow a blank after the size.
+    Blank,
     /// What may follow the size on its line.
     Extension,
     /// The end of the size's line.
@@ -149,13 +152,17 @@ impl Chunks {
                 self.left = size + digit;
                 Place::MoreSize
             }
-            (Place::MoreSize | Place::Extension, b'\r') => Place::SizeEnd,
-            (Place::MoreSize, b';' | b' ' | b'\t') => Place::Extension,
+            (Place::MoreSize | Place::Blank | Place::Extension, b'\r') => Place::SizeEnd,
+            (Place::MoreSize | Place::Blank, b';') => Place::Extension,
+            (Place::MoreSize | Place::Blank, b' ' | b'\t') => self.aside(Place::Blank),
             (Place::Extension, byte) if byte != b'\n' => self.aside(Place::Extension),
             (Place::SizeEnd, b'\n') if self.left == 0 => Place::TrailerStart,
             (Place::SizeEnd, b'\n') => Place::Data,
             (Place::DataEnd, b'\r') => Place::DataEndLf,
-            (Place::DataEndLf, b'\n') => Place::Size,
+            (Place::DataEndLf, b'\n') => {
+                self.aside = 0;
+                Place::Size
+            }
             (Place::TrailerStart, b'\r') => Place::BodyEnd,
             (Place::Trailer, b'\r') => Place::TrailerEnd,
             (Place::TrailerStart | Place::Trailer, byte) if byte != b'\n' => self.aside(Place::Trailer),

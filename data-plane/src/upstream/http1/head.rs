@@ -33,12 +33,16 @@ pub(super) struct Head {
     pub(super) length: usize,
 }
 
-/// The head of a request with a body of this length; `None` = nobody knows how long it is.
-pub(super) fn write(request: &request::Parts, length: Option<u64>) -> Bytes {
+/// The head of a request with a body of this length.
+pub(super) fn write(request: &request::Parts, length: usize) -> Bytes {
     let mut head = BytesMut::with_capacity(512);
     head.put_slice(request.method.as_str().as_bytes());
     head.put_u8(b' ');
-    head.put_slice(request.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes());
+    let target = request.uri.path_and_query().map_or("", |target| target.as_str());
+    if !target.starts_with(['/', '*']) {
+        head.put_u8(b'/');
+    }
+    head.put_slice(target.as_bytes());
     head.put_slice(b" HTTP/1.1\r\n");
     if !request.headers.contains_key(HOST) {
         write_host(request, &mut head);
@@ -48,11 +52,9 @@ pub(super) fn write(request: &request::Parts, length: Option<u64>) -> Bytes {
     for (name, value) in request.headers.iter().filter(|(name, _)| told(name)) {
         write_header(name, value.as_bytes(), &mut head);
     }
-    match length {
-        // Only a method that means something by a body says that there is none (RFC 9110, section 8.6).
-        Some(0) if ![Method::POST, Method::PUT, Method::PATCH].contains(&request.method) => {}
-        Some(length) => write_header(&CONTENT_LENGTH, length.to_string().as_bytes(), &mut head),
-        None => write_header(&TRANSFER_ENCODING, b"chunked", &mut head),
+    // Only a method that means something by a body says that there is none (RFC 9110, section 8.6).
+    if length > 0 || [Method::POST, Method::PUT, Method::PATCH].contains(&request.method) {
+        write_header(&CONTENT_LENGTH, length.to_string().as_bytes(), &mut head);
     }
     head.put_slice(b"\r\n");
     head.freeze()
@@ -94,7 +96,7 @@ pub(super) fn read(bytes: &Bytes, method: &Method) -> Result<Option<Head>, Error
         length += own;
         let status =
             StatusCode::from_u16(read.code.unwrap_or_default()).map_err(|error| Error::Header(error.into()))?;
-        // A switch of protocols is the last that is said in this one, whoever had asked for it.
+        // What follows a switch of protocols is no HTTP, whether or not anybody had asked for it.
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             continue;
         }
@@ -126,16 +128,16 @@ fn framing(parts: &response::Parts, method: &Method) -> Result<Framing, Error> {
     if *method == Method::HEAD || bodiless.contains(&parts.status) {
         return Ok(Framing::Length(0));
     }
-    if let Some(codings) = parts.headers.get_all(TRANSFER_ENCODING).iter().next_back() {
-        if parts.version == Version::HTTP_10 {
+    if let Some(last) = parts.headers.get_all(TRANSFER_ENCODING).iter().flat_map(tokens).last() {
+        // Said in two ways, it may be meant to be understood in two ways.
+        if parts.version == Version::HTTP_10 || parts.headers.contains_key(CONTENT_LENGTH) {
             return Err(Error::Length);
         }
-        let last = tokens(codings).next_back();
-        let chunked = last.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+        let chunked = last.eq_ignore_ascii_case(b"chunked");
         return Ok(if chunked { Framing::Chunked(Chunks::default()) } else { Framing::ToClose { over: false } });
     }
     let mut length = None;
-    for said in parts.headers.get_all(CONTENT_LENGTH).iter().flat_map(tokens) {
+    for said in parts.headers.get_all(CONTENT_LENGTH).iter().flat_map(self::parts) {
         let said = said.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(said).ok()?.parse().ok()).flatten();
         let said: u64 = said.ok_or(Error::Length)?;
         if length.replace(said).is_some_and(|before| before != said) {
@@ -154,8 +156,12 @@ fn stays(parts: &response::Parts) -> bool {
     if parts.version == Version::HTTP_10 { says(b"keep-alive") } else { !says(b"close") }
 }
 
-/// The parts of a header's list.
-fn tokens(value: &HeaderValue) -> impl DoubleEndedIterator<Item = &[u8]> {
+/// The parts of a header's list, of which empty ones say nothing.
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    parts(value).filter(|part| !part.is_empty())
+}
+
+fn parts(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 

@@ -57,12 +57,13 @@ fn what_came_in_one_piece_is_not_copied() {
 
 #[test]
 fn what_is_no_chunk_is_told_after_what_came_before_it() {
-    let bad: [&[u8]; 11] = [
+    let bad: [&[u8]; 12] = [
         b"\r\n",
         b"x\r\n",
         b"-1\r\n",
         b"5\nhello",
         b"5 \n",
+        b"5 z\r\n",
         b"5;a\n",
         b"10000000000000000\r\n",
         b"2\r\nhello\r\n",
