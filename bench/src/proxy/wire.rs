@@ -4,7 +4,7 @@
 use std::{
     io,
     net::SocketAddr,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::{Buf as _, BytesMut};
@@ -47,10 +47,15 @@ impl Connection {
         Self::new(TcpStream::connect(addr).await?)
     }
 
-    /// Whether something has come that has not been read, or the other end is closed, as far as the runtime knows.
-    pub(crate) fn has_more(&self) -> bool {
-        let (mut byte, mut context) = ([0; 1], Context::from_waker(Waker::noop()));
-        !self.buffer.is_empty() || self.stream.poll_peek(&mut context, &mut ReadBuf::new(&mut byte)).is_ready()
+    /// Whether what has come and has not been read ends the answer, or the connection, as far as the runtime knows.
+    pub(crate) fn has_ended(&self) -> bool {
+        let (mut bytes, mut context) = ([0; 4096], Context::from_waker(Waker::noop()));
+        let mut unread = ReadBuf::new(&mut bytes);
+        match self.stream.poll_peek(&mut context, &mut unread) {
+            Poll::Ready(Ok(length)) => length == 0 || unread.filled().ends_with(b"0\r\n\r\n"),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        }
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
