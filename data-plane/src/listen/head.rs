@@ -62,6 +62,11 @@ impl Sought {
 }
 
 impl Heads {
+    /// Whether every request that has begun is there as a whole.
+    pub(super) fn are_whole(&self) -> bool {
+        self.place == Place::Before
+    }
+
     /// Reads on. Returns the number of the first request, counted from 0, whose head turns out to be ambiguous.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Option<usize> {
         while let Some((byte, rest)) = bytes.split_first() {

@@ -242,14 +242,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Paced<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.ahead.is_empty() {
-            let read = this.poll_more(cx, buffer);
-            this.read_on = read.is_pending();
-            return read;
-        }
-        let length = this.ahead.len().min(buffer.remaining());
-        buffer.put_slice(&this.ahead.split_to(length));
-        Poll::Ready(Ok(()))
+        let read = if this.ahead.is_empty() {
+            this.poll_more(cx, buffer)
+        } else {
+            let length = this.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&this.ahead.split_to(length));
+            Poll::Ready(Ok(()))
+        };
+        // Of a request that goes on, the rest is asked for as it is needed, and much of it at once.
+        this.read_on = read.is_pending() || !this.heads.are_whole();
+        read
     }
 }
 

@@ -241,3 +241,14 @@ async fn after_a_switch_of_protocols_either_side_may_end_by_itself() {
     client.read_exact(&mut said).await.unwrap();
     assert_eq!(&said, b"more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_body_nothing_is_read_ahead_of_whoever_takes_it() {
+    let (mut client, mut connection, requests) = connected();
+    client.write_all(b"POST / HTTP/1.1\r\ncontent-length: 4000\r\n\r\n").await.unwrap();
+    client.write_all(&[b'x'; 4000]).await.unwrap();
+    assert_eq!(connection.read(&mut [0; 1000]).await.unwrap(), 1000);
+    let _under_way = requests.begin();
+    connection.flush().await.unwrap();
+    assert!(connection.read(&mut [0; 2000]).await.unwrap() > 1000, "it comes in large pieces");
+}
