@@ -69,17 +69,17 @@ impl<L> Lines<L> {
             LogFormat::Json => r#"{"timestamp":""#,
         });
         TIME.print_timestamp(&Timestamp::now(), &mut *line).map_err(|_| fmt::Error)?;
-        line.push_str(match self.format {
-            LogFormat::Text => "  INFO access:",
-            LogFormat::Json => r#"","level":"INFO","fields":{"#,
-        });
+        match self.format {
+            LogFormat::Text => line.extend(["  INFO ", ACCESS, ":"]),
+            LogFormat::Json => line.push_str(r#"","level":"INFO","fields":{"#),
+        }
         let mut fields = Fields { format: self.format, line: &mut *line, any: false, written: Ok(()) };
         event.record(&mut fields);
         fields.written?;
-        line.push_str(match self.format {
-            LogFormat::Text => "\n",
-            LogFormat::Json => "},\"target\":\"access\"}\n",
-        });
+        match self.format {
+            LogFormat::Text => line.push('\n'),
+            LogFormat::Json => line.extend([r#"},"target":""#, ACCESS, "\"}\n"]),
+        }
         Ok(())
     }
 }

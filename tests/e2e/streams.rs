@@ -305,7 +305,7 @@ async fn no_comments_are_sent_where_settings_say_so() {
 }
 
 #[tokio::test]
-async fn a_burst_leaves_in_few_writes_and_an_event_alone_at_once() {
+async fn a_burst_leaves_in_one_write_and_an_event_alone_at_once() {
     let (system, upstream) = system().await;
     let live = upstream.stream_live();
     live.write(text("m", "first"));
@@ -324,13 +324,7 @@ async fn a_burst_leaves_in_few_writes_and_an_event_alone_at_once() {
     assert_eq!(raw.chunk().await, Some(events.concat()), "of one chunk");
     let chunks: String = events.iter().map(|event| format!("{:x}\r\n{event}\r\n", event.len())).collect();
     live.write_raw(chunks);
-    let (mut told, mut writes) = (String::new(), 0);
-    while told.len() < events.concat().len() {
-        told += &raw.chunk().await.unwrap();
-        writes += 1;
-    }
-    assert_eq!(told, events.concat());
-    assert!(writes <= 10, "of one chunk each, they come in {writes} writes, and in one on a machine that has the time");
+    assert_eq!(raw.chunk().await, Some(events.concat()), "of one chunk each");
     live.write(finish("m") + DONE);
     assert_eq!(raw.chunk().await, Some(finish("m") + DONE));
     live.end();
