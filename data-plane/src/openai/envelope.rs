@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, ops::Range};
 
+use simdutf8::basic as utf8;
+
 use crate::{
     json::{self, Reader},
     splice,
@@ -125,7 +127,8 @@ impl<'b> Envelope<'b> {
     /// # Errors
     /// [`Error`] where the body is not what every upstream would read in the same way.
     pub(crate) fn parse(body: &'b [u8]) -> Result<Self, Error> {
-        let text = std::str::from_utf8(body).map_err(Error::Encoding)?;
+        // Several times as fast as the standard library, which is asked where the fault is.
+        let text = utf8::from_utf8(body).or_else(|_| std::str::from_utf8(body)).map_err(Error::Encoding)?;
         let found: Found<'b> = read(text)?;
         let raw = found.get(Field::Model).ok_or(Error::Missing(Field::Model))?;
         let model = Some(raw).filter(|raw| raw.starts_with('"')).map(json::text).ok_or(Error::Type(Field::Model))?;

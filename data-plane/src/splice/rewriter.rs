@@ -2,6 +2,7 @@
 //! which values belong to the object itself, and leaves what is no JSON object alone.
 
 use bytes::{Buf as _, Bytes};
+use memchr::memchr3;
 
 use crate::{json, usage::Usage};
 
@@ -12,9 +13,7 @@ const MAX_USAGE_BYTES: usize = 8 * 1024;
 /// As much as most usages take.
 const USUAL_USAGE_BYTES: usize = 256;
 
-/// How many bytes are looked at together, without a branch.
-const BLOCK: usize = 64;
-/// How many bytes are looked at one by one before that: in most objects the next string is not far.
+/// How many bytes are looked at one by one before many are together: in most objects the next string is not far.
 const NEAR: usize = 8;
 
 /// What is said otherwise than the upstream says it.
@@ -32,8 +31,10 @@ pub(crate) struct Rewriter {
     changes: Changes,
     place: Place,
     role: Role,
-    /// How many objects and arrays are open.
+    /// How many objects and arrays are open; within a member's value, only those of the value's own kind are counted.
     depth: usize,
+    /// What that value opened with. The brackets of the other kind are balanced within it and say nothing of where it ends.
+    opening: u8,
     /// The member's name as far as it is read, where it does not come in one piece; its beginning where it is too long to matter.
     name: Vec<u8>,
     /// The member `usage` from its colon on, as far as it is read.
@@ -93,6 +94,7 @@ impl Rewriter {
             place: Place::Between,
             role: Role::Other,
             depth: 0,
+            opening: b'{',
             name: Vec::new(),
             kept: Vec::with_capacity(USUAL_USAGE_BYTES),
             usage: None,
@@ -175,7 +177,7 @@ impl Rewriter {
                 self.place = Place::Past;
             }
             b'{' | b'[' => {
-                self.depth += 1;
+                (self.depth, self.opening) = (self.depth + 1, byte);
                 self.keep(&[byte]);
             }
             _ => self.keep(&[byte]),
@@ -233,7 +235,7 @@ impl Rewriter {
             let next = match self.place {
                 Place::Within { escaped: true } => Some(0),
                 Place::Within { escaped: false } => Some(json::plain(ahead)),
-                Place::Between | Place::Past => next_mark(ahead),
+                Place::Between | Place::Past => next_mark(ahead, self.opening),
             };
             let Some((next, byte)) = next.and_then(|next| Some((next, *ahead.get(next)?))) else { return rest.len() };
             passed += next + 1;
@@ -243,7 +245,7 @@ impl Rewriter {
                     self.place = Place::Within { escaped: byte == b'\\' && !escaped };
                 }
                 (Place::Between | Place::Past, b'"') => self.place = Place::Within { escaped: false },
-                (Place::Between | Place::Past, b'{' | b'[') => self.depth += 1,
+                (Place::Between | Place::Past, byte) if byte == self.opening => self.depth += 1,
                 (Place::Between | Place::Past, _) => self.depth -= 1,
             }
         }
@@ -296,16 +298,13 @@ fn is_mark(byte: u8) -> bool {
     matches!(byte | 0x20, b'{' | b'}') | (byte == b'"')
 }
 
-/// Where the next mark is. What has none is passed over many bytes at a time.
-fn next_mark(text: &[u8]) -> Option<usize> {
+/// Where the next string begins, or an object or array that opens like this one, or one of these ends.
+fn next_mark(text: &[u8], opening: u8) -> Option<usize> {
+    // Two further on in ASCII, both for braces and for brackets.
+    let closing = opening + 2;
     let near = text.get(..NEAR).unwrap_or(text);
-    if let Some(at) = near.iter().position(|byte| is_mark(*byte)) {
-        return Some(at);
-    }
-    let text = text.get(near.len()..)?;
-    let blocks = text.chunks(BLOCK).take_while(|block| !block.iter().fold(false, |any, byte| any | is_mark(*byte)));
-    let passed: usize = blocks.map(<[u8]>::len).sum();
-    text.get(passed..)?.iter().position(|byte| is_mark(*byte)).map(|at| near.len() + passed + at)
+    let at = near.iter().position(|byte| [b'"', opening, closing].contains(byte));
+    at.or_else(|| Some(near.len() + memchr3(b'"', opening, closing, text.get(near.len()..)?)?))
 }
 
 #[cfg(test)]
@@ -350,6 +349,10 @@ mod tests {
             (r#"{"model":""}"#, r#"{"model":"new"}"#),
             (r#"{"x":{"model":"old"},"model":"old"}"#, r#"{"x":{"model":"old"},"model":"new"}"#),
             (r#"{"x":[{"model":"old"},"model"],"y":"model"}"#, r#"{"x":[{"model":"old"},"model"],"y":"model"}"#),
+            (
+                r#"{"x":[{"]":[1,{"z":"}]\\\"["}]}],"y":{"[":[{"}":{}}],"a":"]"},"model":"old"}"#,
+                r#"{"x":[{"]":[1,{"z":"}]\\\"["}]}],"y":{"[":[{"}":{}}],"a":"]"},"model":"new"}"#,
+            ),
             (r#"{"x":"model","model":"old"}"#, r#"{"x":"model","model":"new"}"#),
             (r#"{"models":"a","mode":"b","a model":"c"}"#, r#"{"models":"a","mode":"b","a model":"c"}"#),
             (r#"{"\"model":"a","\\":"model","model":"b"}"#, r#"{"\"model":"a","\\":"model","model":"new"}"#),
