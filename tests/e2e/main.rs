@@ -26,6 +26,7 @@ mod explaining;
 mod failover;
 mod faults;
 mod hostile;
+mod https;
 mod import;
 mod kept;
 mod keys;

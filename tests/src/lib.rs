@@ -11,6 +11,7 @@ mod process;
 pub mod proxy;
 mod raw;
 mod system;
+mod tls;
 pub mod upstream;
 pub mod wait;
 
@@ -20,4 +21,5 @@ pub use draft::Draft;
 pub use proxy::ForwardProxy;
 pub use raw::{Raw, RawAnswer};
 pub use system::{ADMIN_TOKEN, CLIENT_KEY, ControlPlane, DataPlane, JOIN_TOKEN, Joining, Setup, System};
+pub use tls::TlsFront;
 pub use upstream::{Answer, Upstream};
