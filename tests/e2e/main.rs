@@ -37,6 +37,7 @@ mod multipart;
 mod operators;
 mod outages;
 mod pages;
+mod patience;
 mod providers;
 mod refusal;
 mod routes;

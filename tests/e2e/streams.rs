@@ -13,7 +13,6 @@ use signalbox_tests::{
     upstream::{self, DONE, delta, finish, text},
     wait::soon,
 };
-use tokio::time::timeout;
 
 async fn system() -> (System, Upstream) {
     let (system, upstream) = (System::start().await, Upstream::start().await);
@@ -244,27 +243,6 @@ async fn many_streams_at_once_do_not_mix() {
         ];
         assert_eq!(frames, expected);
     }
-}
-
-#[tokio::test]
-async fn a_slow_reader_holds_the_upstream_back() {
-    let (system, upstream) = system().await;
-    let live = upstream.stream_live();
-    live.write(text("m", "first"));
-    let events = system.client().chat_stream("main/m").await;
-    let piece = text("m", &"x".repeat(512 * 1024));
-    let mut taken = 0;
-    loop {
-        live.write(&piece);
-        if timeout(Duration::from_millis(500), live.taken()).await.is_err() {
-            break;
-        }
-        taken += 1;
-        assert!(taken < 160, "80 MiB were taken for a client that reads nothing");
-    }
-    drop(events);
-    upstream.abandoned(0, Duration::from_secs(1)).await;
-    system.data_plane().recorded("abandoned", 1).await;
 }
 
 #[tokio::test]
