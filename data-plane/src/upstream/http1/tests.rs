@@ -7,6 +7,7 @@ use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    task::coop::{consume_budget, has_budget_remaining},
     time::timeout,
 };
 
@@ -27,8 +28,11 @@ impl Place {
     }
 
     fn request(&self, body: String) -> Request<Vec<Bytes>> {
-        let url = format!("http://{}/v1", self.listener.local_addr().unwrap());
-        Request::builder().method(Method::POST).uri(url).body(vec![body.into()]).unwrap()
+        Request::builder().method(Method::POST).uri(self.url()).body(vec![body.into()]).unwrap()
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/v1", self.listener.local_addr().unwrap())
     }
 
     /// Sends a request and has the upstream answer so, on a connection that is made now.
@@ -84,6 +88,24 @@ async fn a_connection_carries_one_request_after_the_other() {
         assert_eq!(text(place.ask_again(&mut upstream, again).await).await.unwrap(), "ok");
     }
     assert_eq!(place.ask_again(&mut upstream, b"HTTP/1.1 204 None\r\n\r\n").await.unwrap().status(), 204);
+    assert_eq!(text(place.ask_again(&mut upstream, OK).await).await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body_however_long_it_says_that_is() {
+    let place = Place::new(Profile::default()).await;
+    let request = Request::builder().method(Method::HEAD).uri(place.url()).body(Vec::new()).unwrap();
+    let script = async {
+        let (mut upstream, _) = place.listener.accept().await.unwrap();
+        let heard = hear(&mut upstream, "\r\n\r\n").await;
+        upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n").await.unwrap();
+        (upstream, heard)
+    };
+    let (answer, (mut upstream, heard)) = soon(async { tokio::join!(place.http1.send(request), script) }).await;
+    assert!(heard.starts_with("HEAD /v1 HTTP/1.1\r\n") && !heard.contains("content-length"), "{heard}");
+    assert_eq!(answer.as_ref().unwrap().headers()["content-length"], "9");
+    assert!(http_body::Body::is_end_stream(answer.as_ref().unwrap().body()));
+    assert_eq!(text(answer).await.unwrap(), "");
     assert_eq!(text(place.ask_again(&mut upstream, OK).await).await.unwrap(), "ok");
 }
 
@@ -167,6 +189,52 @@ async fn an_answer_that_nobody_wants_any_more_ends_its_connection() {
     closed(&mut upstream).await;
 }
 
+/// 63 MiB, which no two sockets hold, in an order that shows what is missing.
+fn much() -> Vec<u8> {
+    Vec::from_iter(0..=250).repeat(256 * 1024)
+}
+
+/// An answer of which nothing is read, and what is still to be sent of it once the sockets are full.
+async fn unread<'a>(place: &Place, much: &'a [u8]) -> (Body, TcpStream, &'a [u8]) {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", much.len());
+    let (answer, upstream) = place.ask(head.as_bytes()).await;
+    let mut left = much;
+    loop {
+        soon(upstream.writable()).await.unwrap();
+        match upstream.try_write(left) {
+            Ok(length) => left = &left[length..],
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                return (answer.unwrap().into_body(), upstream, left);
+            }
+        }
+        assert!(!left.is_empty(), "all of it was taken for somebody who reads nothing");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_for_a_while_waits_and_is_whole() {
+    let (place, much) = (Place::new(Profile::default()).await, much());
+    let (mut body, mut upstream, left) = unread(&place, &much).await;
+    let first = soon(body.frame()).await.unwrap().unwrap().into_data().unwrap();
+    assert!(much.starts_with(&first) && !first.is_empty());
+    let (rest, sent) = soon(async { tokio::join!(body.collect(), upstream.write_all(left)) }).await;
+    sent.unwrap();
+    assert!(rest.unwrap().to_bytes() == much[first.len()..]);
+    assert_eq!(text(place.ask_again(&mut upstream, OK).await).await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn who_leaves_an_answer_half_read_leaves_the_upstream_nobody_to_send_to() {
+    let (place, much) = (Place::new(Profile::default()).await, much());
+    let (mut body, mut upstream, left) = unread(&place, &much).await;
+    assert!(soon(body.frame()).await.unwrap().is_ok());
+    drop(body);
+    let error = soon(upstream.write_all(left)).await.unwrap_err();
+    assert!([io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe].contains(&error.kind()), "{error:?}");
+    assert_eq!(text(place.ask(OK).await.0).await.unwrap(), "ok", "over a new one");
+}
+
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_not_taken_for_a_whole_one() {
     for (head, whole) in [("content-length: 3", false), ("transfer-encoding: chunked", false), ("x: y", true)] {
@@ -241,5 +309,19 @@ async fn a_closed_connection_is_not_used_though_nobody_has_looked_after_it() {
     drop(upstream);
     // The runtime hears of it, and who looks after kept connections has not looked yet.
     tokio::task::yield_now().await;
+    assert_eq!(text(place.ask(OK).await.0).await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn a_task_that_has_had_its_turn_does_not_take_a_closed_connection_for_a_silent_one() {
+    let place = Place::new(Profile::default()).await;
+    let (answer, upstream) = place.ask(OK).await;
+    assert_eq!(text(answer).await.unwrap(), "ok");
+    drop(upstream);
+    tokio::task::yield_now().await;
+    // To whoever has none left, nothing is ever ready.
+    while has_budget_remaining() {
+        consume_budget().await;
+    }
     assert_eq!(text(place.ask(OK).await.0).await.unwrap(), "ok");
 }
