@@ -4,8 +4,7 @@
 use std::{
     cmp::Ordering,
     collections::BTreeMap,
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -14,6 +13,7 @@ use http::{
     uri::{Authority, Scheme},
 };
 use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::Connection;
 
@@ -70,8 +70,8 @@ pub(super) struct Kept {
 struct Inner {
     /// By origin, those that were used last at the end.
     idle: BTreeMap<Origin, Vec<Idle>>,
-    /// Whether somebody looks after those that nobody comes for.
-    swept: bool,
+    /// Who looks after those that nobody comes for; ends with the last of them, and with whoever keeps them.
+    sweeper: Option<AbortOnDropHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -111,17 +111,9 @@ impl Kept {
             return;
         }
         idle.push(Idle { since: Instant::now(), connection });
-        if !mem::replace(&mut inner.swept, true) {
-            let kept = Arc::downgrade(&kept);
-            // It ends with the last connection, or with whoever keeps them.
-            tokio::spawn(async move {
-                loop {
-                    sleep(SWEEP).await;
-                    if !kept.upgrade().is_some_and(|kept| kept.sweep()) {
-                        return;
-                    }
-                }
-            });
+        if inner.sweeper.is_none() {
+            let sweeper = tokio::spawn(sweep(Arc::downgrade(&kept)));
+            inner.sweeper = Some(AbortOnDropHandle::new(sweeper));
         }
     }
 
@@ -132,8 +124,10 @@ impl Kept {
             idle.retain_mut(|kept| self.is_good(kept));
             !idle.is_empty()
         });
-        inner.swept = !inner.idle.is_empty();
-        inner.swept
+        if inner.idle.is_empty() {
+            inner.sweeper = None;
+        }
+        inner.sweeper.is_some()
     }
 
     fn is_good(&self, kept: &mut Idle) -> bool {
@@ -142,5 +136,15 @@ impl Kept {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks after kept connections for as long as there are any.
+async fn sweep(kept: Weak<Kept>) {
+    loop {
+        sleep(SWEEP).await;
+        if !kept.upgrade().is_some_and(|kept| kept.sweep()) {
+            return;
+        }
     }
 }

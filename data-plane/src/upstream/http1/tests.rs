@@ -325,3 +325,21 @@ async fn a_task_that_has_had_its_turn_does_not_take_a_closed_connection_for_a_si
     }
     assert_eq!(text(place.ask(OK).await.0).await.unwrap(), "ok");
 }
+
+#[tokio::test]
+async fn who_looks_after_kept_connections_ends_with_them_and_with_their_client() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let place = Place::new(Profile::default()).await;
+    let (answer, mut upstream) = place.ask(OK).await;
+    assert_eq!((text(answer).await.unwrap().as_str(), tasks()), ("ok", 1));
+    upstream.shutdown().await.unwrap();
+    closed(&mut upstream).await;
+    tokio::task::yield_now().await;
+    assert_eq!(tasks(), 0, "there is nothing to look after");
+
+    let (answer, _upstream) = place.ask(OK).await;
+    assert_eq!((text(answer).await.unwrap().as_str(), tasks()), ("ok", 1));
+    drop(place);
+    tokio::task::yield_now().await;
+    assert_eq!(tasks(), 0, "there is nobody to look after it for");
+}
