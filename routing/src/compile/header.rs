@@ -163,6 +163,7 @@ mod tests {
         for (name, header, expected) in [
             ("Host", value("x", None), "headers[\"Host\"]"),
             ("content-length", value("1", None), "headers[\"content-length\"]"),
+            ("Connection", value("close", None), "headers[\"Connection\"]"),
             ("Transfer-Encoding", value("chunked", None), "headers[\"Transfer-Encoding\"]"),
             ("x a", value("x", None), "headers[\"x a\"]"),
             ("", value("x", None), "headers[\"\"]"),
