@@ -111,19 +111,23 @@ pub async fn check(path: &Path) -> Result<Standing, Error> {
     Ok(standing)
 }
 
-/// Whether nothing is in the file yet: it may be there all the same, where a process died before it had founded anything.
-pub(crate) async fn is_blank(path: &Path, _lock: &lock::Lock) -> Result<bool, Error> {
+/// How a locked file's schema relates to this build's; `None` = nothing is in it yet: it may be there all the same, where a process
+/// died before it had founded anything.
+pub(crate) async fn found(path: &Path, _lock: &lock::Lock) -> Result<Option<Standing>, Error> {
     if !path.exists() {
-        return Ok(true);
+        return Ok(None);
     }
     // Not only to read: what a process left undone that died while it founded the file has to be undone first.
     let options = SqliteConnectOptions::new().filename(path);
     let mut connection = options.connect().await.map_err(|source| store::Error::open(path, source))?;
     let made: Result<i64, _> =
         sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut connection).await;
-    let made = made.map_err(store::Error::from)?;
+    let applied = match made.map_err(store::Error::from)? {
+        0 => None,
+        _ => Some(applied(&mut connection).await.map_err(store::Error::from)?),
+    };
     connection.close().await.map_err(store::Error::from)?;
-    Ok(made == 0)
+    Ok(applied.map(|applied| standing(&STEPS, &applied)))
 }
 
 /// Whether anything in the file is sealed under a master key. Where that cannot be told, it is taken to be.
@@ -220,7 +224,12 @@ fn kept(copy: Option<&Path>) -> String {
 
 /// Refuses a schema that is not this build's.
 pub(crate) async fn require_current(path: &Path) -> Result<(), Error> {
-    match check(path).await? {
+    require(check(path).await?, path)
+}
+
+/// Refuses what is not this build's.
+pub(crate) fn require(standing: Standing, path: &Path) -> Result<(), Error> {
+    match standing {
         Standing::Current => Ok(()),
         Standing::Pending(steps) => Err(Error::Pending { path: path.to_owned(), steps }),
         Standing::Newer(found) => Err(newer(path, found)),

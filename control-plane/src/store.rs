@@ -199,10 +199,12 @@ impl Store {
     /// Opens the file for this control plane alone, with this build's schema. One with nothing in it is given that schema unasked.
     pub(crate) async fn open(path: &Path, auto_migrate: bool, max_bytes: Option<u64>) -> Result<Self, migrate::Error> {
         let lock = lock::Lock::take(path)?;
-        if auto_migrate || migrate::is_blank(path, &lock).await? {
-            migrate::advance(path, &lock).await?;
-        } else {
-            migrate::require_current(path).await?;
+        let found = if auto_migrate { None } else { migrate::found(path, &lock).await? };
+        match found {
+            Some(standing) => migrate::require(standing, path)?,
+            None => {
+                migrate::advance(path, &lock).await?;
+            }
         }
         let reading = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(reading);
