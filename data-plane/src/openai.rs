@@ -170,7 +170,8 @@ fn check_media(headers: &HeaderMap, form: Form) -> Result<(), Media> {
     if plain { Ok(()) } else { Err(Media::Encoding) }
 }
 
-/// When the client stops waiting, as the OpenAI SDKs say.
+/// When the client stops waiting, as the OpenAI SDKs say; where it is said more than once, the earliest of what is said, since an
+/// answer after that may find nobody.
 fn deadline(headers: &HeaderMap, started: Instant) -> Option<Instant> {
     // Found in one walk, which is less than to look for both.
     let told = headers.iter().filter(|(name, _)| [X_STAINLESS_READ_TIMEOUT, X_STAINLESS_TIMEOUT].contains(name));
@@ -231,6 +232,25 @@ mod tests {
                 let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
                 assert_eq!(deadline(&headers, started), expected, "{value}");
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_deadlines_the_earliest_counts() {
+        let started = Instant::now();
+        let (python, node) = (X_STAINLESS_READ_TIMEOUT, X_STAINLESS_TIMEOUT);
+        for (told, expected) in [
+            (vec![(&python, "20"), (&python, "10")], 10),
+            (vec![(&node, "10"), (&node, "20")], 10),
+            (vec![(&python, "20"), (&node, "10")], 10),
+            (vec![(&node, "20"), (&python, "10")], 10),
+            (vec![(&python, "0"), (&python, "soon"), (&node, "20")], 20),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &told {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(deadline(&headers, started), Some(started + Duration::from_secs(expected)), "{told:?}");
         }
     }
 }
