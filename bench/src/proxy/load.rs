@@ -4,9 +4,8 @@
 use std::{
     io, mem,
     net::SocketAddr,
-    str,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -14,14 +13,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use memchr::memmem;
 use tokio::{
     runtime::{Builder, Runtime},
     task::{JoinSet, coop::unconstrained, yield_now},
     time::{sleep, timeout},
 };
 
-use super::{processor::Taken, scenario::Scenario, upstream::now_us, wire::Connection};
+use self::reading::Reading;
+use super::{processor::Taken, scenario::Scenario, wire::Connection};
+
+mod reading;
 
 /// Nothing that is not meant to last takes this long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,6 +33,9 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// Connections of an open loop: more than are ever under way, unless somebody stops.
 const OPEN_CONNECTIONS: u32 = 32;
 
+/// How long an open loop may go on sending what was due in its time: a stall at the end is seen, and who cannot keep up ends.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
 /// What to send, and where.
 #[derive(Debug, Clone)]
 pub struct Load {
@@ -41,15 +45,21 @@ pub struct Load {
     pub scenario: Scenario,
     /// The request's bytes.
     pub request: Bytes,
+    /// How many bytes the answer has, where it is no stream.
+    pub length: u64,
 }
 
-/// What came back within the time that was measured.
+/// What came back within the time that was measured; of an open loop, what came back of all that was due in it.
 #[derive(Debug, Clone, Default)]
 pub struct Answers {
     /// Answers that were as they should be.
     pub good: u64,
     /// Requests that were refused, or whose answer broke off or lacked something: from the first connection to the last.
     pub bad: u64,
+    /// Why the first of them was bad.
+    pub first_bad: Option<String>,
+    /// Which share of the requests that were due was sent; `None` = none was due at any time.
+    pub sent: Option<f64>,
     /// Events of streams.
     pub events: u64,
     /// How long each good answer took, in microseconds: from when it was due, not from when there was time to ask.
@@ -88,7 +98,16 @@ impl Held {
 struct Run {
     answers: Mutex<Answers>,
     bad: AtomicU64,
+    first_bad: OnceLock<String>,
+    sent: AtomicU64,
     over: AtomicBool,
+}
+
+/// From when, and until when, what is due counts.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    from: Instant,
+    until: Instant,
 }
 
 impl Load {
@@ -117,12 +136,21 @@ impl Load {
         runtime()?.block_on(async {
             let run = Arc::new(Run::default());
             let (begin, mut clients) = (Instant::now() + pause, JoinSet::new());
+            let window = Window { from: begin + WARM_UP, until: begin + WARM_UP + duration };
             for number in 0..OPEN_CONNECTIONS {
                 let (load, run, first) = (self.clone(), Arc::clone(&run), begin + pause * number / OPEN_CONNECTIONS);
                 // A thread each, because no timer of a runtime is finer than a millisecond.
-                clients.spawn_blocking(move || runtime()?.block_on(load.in_time(first, pause, &run)));
+                clients.spawn_blocking(move || runtime()?.block_on(load.in_time(first, pause, window, &run)));
             }
-            run.measure(begin + WARM_UP, duration, taken, clients).await
+            sleep(window.from.saturating_duration_since(Instant::now())).await;
+            let before = taken()?;
+            sleep(window.until.saturating_duration_since(Instant::now())).await;
+            run.join(clients, CATCH_UP + PATIENCE * 2).await;
+            let due = duration.as_secs_f64() * f64::from(per_second);
+            let mut answers = run.result(before, taken()?);
+            answers.took = duration;
+            answers.sent = Some(f64::from(u32::try_from(run.sent.load(Ordering::Relaxed)).unwrap_or(u32::MAX)) / due);
+            Ok(answers)
         })
     }
 
@@ -155,35 +183,41 @@ impl Load {
     async fn repeat(self, run: Arc<Run>) -> io::Result<()> {
         let (mut connection, mut reading) = (Connection::open(self.addr).await?, Reading::default());
         while !run.over.load(Ordering::Relaxed) {
-            self.ask(&mut connection, &mut reading, Instant::now(), &run).await?;
+            let begun = Instant::now();
+            if self.ask(&mut connection, &mut reading, &run).await? {
+                run.count(begun);
+            }
         }
         Ok(())
     }
 
-    async fn in_time(&self, first: Instant, pause: Duration, run: &Run) -> io::Result<()> {
+    async fn in_time(&self, first: Instant, pause: Duration, window: Window, run: &Run) -> io::Result<()> {
         let (mut connection, mut reading) = (Connection::open(self.addr).await?, Reading::default());
         let mut due = first;
-        while !run.over.load(Ordering::Relaxed) {
+        while due < window.until && Instant::now() < window.until + CATCH_UP {
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            self.ask(&mut connection, &mut reading, due, run).await?;
+            let counts = due >= window.from;
+            run.sent.fetch_add(u64::from(counts), Ordering::Relaxed);
+            // Nobody ends this thread but itself.
+            if timeout(PATIENCE, self.ask(&mut connection, &mut reading, run)).await?? && counts {
+                run.count(due);
+            }
             due += pause;
         }
         Ok(())
     }
 
-    async fn ask(&self, connection: &mut Connection, reading: &mut Reading, due: Instant, run: &Run) -> io::Result<()> {
+    /// Asks once; whether the answer is as it should be.
+    async fn ask(&self, connection: &mut Connection, reading: &mut Reading, run: &Run) -> io::Result<bool> {
         connection.write(&self.request).await?;
         let (status, framing) = connection.response().await?;
         reading.begin();
         connection.body(framing, |piece| reading.take(piece, self.scenario, run)).await?;
-        if status == 200 && reading.is_whole(self.scenario) {
-            let mut answers = run.answers();
-            answers.good += 1;
-            answers.latencies_us.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
-        } else {
-            run.bad.fetch_add(1, Ordering::Relaxed);
+        let good = status == 200 && reading.is_whole(self.scenario, self.length);
+        if !good {
+            run.bad(1, || if status == 200 { reading.told() } else { format!("a request was answered with {status}") });
         }
-        Ok(())
+        Ok(good)
     }
 }
 
@@ -195,13 +229,26 @@ impl Run {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts an answer that was as it should be.
+    fn count(&self, due: Instant) {
+        let mut answers = self.answers();
+        answers.good += 1;
+        answers.latencies_us.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
+    }
+
+    /// Counts answers that were not.
+    fn bad(&self, count: u64, why: impl FnOnce() -> String) {
+        self.bad.fetch_add(count, Ordering::Relaxed);
+        self.first_bad.get_or_init(why);
+    }
+
     /// What comes back to these clients within so long, from a moment on; then it lets them finish.
     async fn measure(
         &self,
         from: Instant,
         duration: Duration,
         taken: Probe<'_>,
-        mut clients: JoinSet<io::Result<()>>,
+        clients: JoinSet<io::Result<()>>,
     ) -> io::Result<Answers> {
         sleep(from.saturating_duration_since(Instant::now())).await;
         let (before, began) = (taken()?, Instant::now());
@@ -209,97 +256,38 @@ impl Run {
         sleep(duration).await;
         let (mut answers, after) = (mem::take(&mut *self.answers()), taken()?);
         answers.took = began.elapsed();
-        answers.processor = after.processor.saturating_sub(before.processor);
 
         self.over.store(true, Ordering::Relaxed);
-        let lost = timeout(PATIENCE, async {
-            let mut lost = 0;
+        self.join(clients, PATIENCE).await;
+        *self.answers() = answers;
+        Ok(self.result(before, after))
+    }
+
+    /// Lets these clients finish. Who lost its connection, and who still waits after so long, has one bad answer.
+    async fn join(&self, mut clients: JoinSet<io::Result<()>>, patience: Duration) {
+        let all = async {
             while let Some(client) = clients.join_next().await {
-                lost += u64::from(!matches!(client, Ok(Ok(()))));
-            }
-            lost
-        });
-        // Who lost its connection, or still waits, has one bad answer.
-        let lost = lost.await.unwrap_or(1);
-        answers.bad = self.bad.load(Ordering::Relaxed) + lost;
-        Ok(answers)
-    }
-}
-
-/// What one answer holds.
-#[derive(Debug, Default)]
-struct Reading {
-    bytes: u64,
-    events: u64,
-    out_of_order: bool,
-    ended: bool,
-    /// The beginning of an event whose end is to come.
-    pending: Vec<u8>,
-}
-
-impl Reading {
-    fn begin(&mut self) {
-        (self.bytes, self.events, self.out_of_order, self.ended) = (0, 0, false, false);
-        self.pending.clear();
-    }
-
-    /// Counts what a piece of an answer holds. Of a stream it may begin and end anywhere.
-    fn take(&mut self, piece: &[u8], scenario: Scenario, run: &Run) {
-        self.bytes += piece.len() as u64;
-        if !scenario.streams() {
-            return;
-        }
-        let (now_us, before) = (now_us(), self.events);
-        if self.pending.is_empty() {
-            let complete = complete(piece);
-            let (whole, rest) = piece.split_at(complete);
-            self.events_of(whole, now_us, scenario, run);
-            self.pending.extend_from_slice(rest);
-        } else {
-            self.pending.extend_from_slice(piece);
-            let mut pending = mem::take(&mut self.pending);
-            let complete = complete(&pending);
-            self.events_of(pending.get(..complete).unwrap_or_default(), now_us, scenario, run);
-            pending.drain(..complete);
-            self.pending = pending;
-        }
-        run.answers().events += self.events - before;
-    }
-
-    fn events_of(&mut self, whole: &[u8], now_us: u64, scenario: Scenario, run: &Run) {
-        for line in whole.split(|byte| *byte == b'\n') {
-            if let Some((number, sent_us)) = numbered(line) {
-                self.out_of_order |= number != self.events;
-                self.events += 1;
-                if scenario == Scenario::Paced {
-                    let delay_us = u32::try_from(now_us.saturating_sub(sent_us)).unwrap_or(u32::MAX);
-                    run.answers().delays_us.push(delay_us);
+                match client {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => self.bad(1, || format!("a client was cut off: {error}")),
+                    Err(error) => self.bad(1, || format!("a client ended: {error}")),
                 }
             }
-            self.ended |= line == b"data: [DONE]";
+        };
+        if timeout(patience, all).await.is_err() {
+            let waiting = clients.len();
+            self.bad(waiting as u64, || format!("{waiting} clients wait for an answer after {patience:?}"));
         }
     }
 
-    fn is_whole(&self, scenario: Scenario) -> bool {
-        if scenario.streams() {
-            !self.out_of_order && self.ended && self.events == scenario.events() as u64
-        } else {
-            self.bytes > 0
+    fn result(&self, before: Taken, after: Taken) -> Answers {
+        Answers {
+            bad: self.bad.load(Ordering::Relaxed),
+            first_bad: self.first_bad.get().cloned(),
+            processor: after.processor.saturating_sub(before.processor),
+            ..mem::take(&mut *self.answers())
         }
     }
-}
-
-/// Up to where events are complete.
-fn complete(bytes: &[u8]) -> usize {
-    memmem::rfind(bytes, b"\n\n").map_or(0, |end| end + 2)
-}
-
-/// The number of an event, and when it was sent.
-fn numbered(event: &[u8]) -> Option<(u64, u64)> {
-    let from = memmem::find(event, b"\"content\":\"#")? + 12;
-    let text = event.get(from..)?.split(|byte| *byte == b' ').next()?;
-    let (number, sent_us) = str::from_utf8(text).ok()?.split_once('@')?;
-    Some((number.parse().ok()?, sent_us.parse().ok()?))
 }
 
 fn runtime() -> io::Result<Runtime> {
@@ -308,9 +296,10 @@ fn runtime() -> io::Result<Runtime> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write as _, net::TcpListener};
+    use std::{future, io::Write as _, net::TcpListener};
 
     use super::*;
+    use crate::proxy::upstream;
 
     #[test]
     fn streams_that_have_ended_are_told_from_those_that_have_not() {
@@ -327,19 +316,57 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_whole_however_it_is_cut_and_not_without_its_end() {
-        let stream = b"data: {\"delta\":{\"content\":\"#0@5 \"}}\n\ndata: [DONE]\n\n";
-        let mut reading = Reading::default();
-        let mut read = |pieces: &[&[u8]]| {
-            reading.begin();
-            pieces.iter().for_each(|piece| reading.take(piece, Scenario::Idle, &Run::default()));
-            reading.is_whole(Scenario::Idle)
-        };
-        for cut in 0..stream.len() {
-            let (first, second) = stream.split_at(cut);
-            assert!(read(&[first, second]), "cut at {cut}");
-            assert!(!read(&[first]), "broken off at {cut}");
-        }
-        assert!(!read(&[b"data: {\"delta\":{\"content\":\"#1@5 \"}}\n\ndata: [DONE]\n\n"]));
+    fn everyone_who_lost_a_connection_or_still_waits_has_a_bad_answer() {
+        let run = Run::default();
+        runtime().unwrap().block_on(async {
+            let mut clients = JoinSet::new();
+            clients.spawn(async { Ok(()) });
+            clients.spawn(async { Err(io::ErrorKind::ConnectionReset.into()) });
+            (0..3).for_each(|_| drop(clients.spawn(future::pending())));
+            // So that who can end has ended.
+            yield_now().await;
+            run.join(clients, Duration::ZERO).await;
+        });
+        assert_eq!(run.bad.load(Ordering::Relaxed), 4);
+        assert_eq!(run.first_bad.get().unwrap(), "a client was cut off: connection reset");
+    }
+
+    #[test]
+    fn what_is_due_in_the_window_counts_from_then_however_late_it_is_sent() {
+        let scenario = Scenario::Chat;
+        let length = scenario.answer("chat").len() as u64;
+        let served = runtime().unwrap();
+        let run = served.block_on(async {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            tokio::spawn(upstream::accept(listener));
+            let request = scenario.request("bench", upstream::KEY, "chat");
+            let (load, run) = (Load { addr, scenario, request, length }, Run::default());
+            // As if somebody had stalled for the second in which ten of twenty were due.
+            let (now, second) = (Instant::now(), Duration::from_secs(1));
+            let window = Window { from: now - second, until: now };
+            load.in_time(now - second * 2, second / 10, window, &run).await.unwrap();
+            run
+        });
+        let Answers { good, latencies_us, .. } = run.result(Taken::default(), Taken::default());
+        assert_eq!((run.sent.load(Ordering::Relaxed), good, run.bad.load(Ordering::Relaxed)), (10, 10, 0));
+        // The last was due a tenth of a second before the end.
+        assert!(latencies_us.iter().all(|took| *took >= 100_000), "{latencies_us:?}");
+    }
+
+    #[test]
+    fn the_first_bad_answer_says_why() {
+        let served = runtime().unwrap();
+        let run = served.block_on(async {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            tokio::spawn(upstream::accept(listener));
+            let request = Scenario::Chat.request("bench", "sk-another", "chat");
+            let load = Load { addr, scenario: Scenario::Chat, request, length: 1 };
+            let (mut connection, run) = (Connection::open(addr).await.unwrap(), Run::default());
+            assert!(!load.ask(&mut connection, &mut Reading::default(), &run).await.unwrap());
+            run
+        });
+        assert_eq!(run.first_bad.get().unwrap(), "a request was answered with 401");
     }
 }

@@ -1,11 +1,13 @@
 //! What is sent, what comes back, and how fast: the traffic that every contender is measured with. It opens no connection.
 
 use std::{
+    fmt,
     io::{self, Write as _},
     time::Duration,
 };
 
 use bytes::Bytes;
+use clap::ValueEnum as _;
 use serde_json::json;
 
 /// The model that clients ask for; the gateway redirects it to [`Scenario::upstream_model`].
@@ -45,8 +47,21 @@ pub(crate) enum Script {
         /// Before each of them.
         pause: Duration,
     },
+    /// With a whole stream at once, which tells its usage where that is asked for.
+    Burst {
+        /// Without the usage.
+        plain: Bytes,
+        /// With it.
+        metered: Bytes,
+    },
     /// With the beginning of a stream that does not go on.
     Silent(Bytes),
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
 }
 
 impl Scenario {
@@ -123,10 +138,10 @@ impl Scenario {
 }
 
 impl Scenario {
-    /// What its answer says, where that is no stream.
+    /// What its answer says to whoever asked for this model, where that is no stream.
     #[must_use]
-    pub fn answer(self) -> String {
-        if self == Self::Embeddings { embedding() } else { chat() }
+    pub fn answer(self, model: &str) -> String {
+        if self == Self::Embeddings { embedding(model) } else { chat(model) }
     }
 
     /// The events of its stream.
@@ -137,6 +152,12 @@ impl Scenario {
         let data = |chunk: &[u8]| chunk.split(|byte| *byte == b'\n').nth(1).map(|data| [data, b"\n\n"].concat());
         (0..count).filter_map(|number| data(event.stamped(number, 0, number + 1 == count))).map(Bytes::from).collect()
     }
+
+    /// The event that comes after those of any stream where a request asks for the usage: 219 tokens.
+    #[must_use]
+    pub fn usage() -> Bytes {
+        usage().into()
+    }
 }
 
 impl Script {
@@ -145,10 +166,14 @@ impl Script {
         let scenario = Scenario::ALL.into_iter().find(|scenario| scenario.upstream_model().as_bytes() == model)?;
         let count = scenario.events();
         Some(match scenario {
-            Scenario::Chat | Scenario::Steady | Scenario::LongPrompt => Self::Ready(plain(&chat())),
-            Scenario::Embeddings => Self::Ready(plain(&embedding())),
+            Scenario::Chat | Scenario::Steady | Scenario::LongPrompt | Scenario::Embeddings => {
+                Self::Ready(plain(&scenario.answer(scenario.upstream_model())))
+            }
             Scenario::Paced => Self::Paced { count, pause: Duration::from_millis(20) },
-            Scenario::Burst => Self::Ready([&begun(count), STREAM_END].concat().into()),
+            Scenario::Burst => {
+                let [plain, metered] = [false, true].map(|metered| [begun(count), stream_end(metered)].concat().into());
+                Self::Burst { plain, metered }
+            }
             Scenario::Idle => Self::Silent(begun(count).into()),
         })
     }
@@ -158,8 +183,19 @@ impl Script {
 pub(crate) const STREAM_HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
 
-/// How a stream ends.
-pub(crate) const STREAM_END: &[u8] = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
+/// How a stream ends: with what it took, where that was asked for.
+pub(crate) fn stream_end(metered: bool) -> Vec<u8> {
+    let end = "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
+    let usage = usage();
+    if metered { format!("{:x}\r\n{usage}\r\n{end}", usage.len()).into() } else { end.into() }
+}
+
+fn usage() -> String {
+    "data: {\"id\":\"chatcmpl-123\",\"object\":\"chat.completion.chunk\",\"created\":1694268190,\"model\":\"served\",\
+     \"system_fingerprint\":\"fp_44709d6fcb\",\"choices\":[],\
+     \"usage\":{\"prompt_tokens\":19,\"completion_tokens\":200,\"total_tokens\":219}}\n\n"
+        .to_owned()
+}
 
 /// A stream with so many events, of which nobody asks when they were sent.
 fn begun(count: usize) -> Vec<u8> {
@@ -219,9 +255,9 @@ fn plain(body: &str) -> Bytes {
     format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into()
 }
 
-fn chat() -> String {
+fn chat(model: &str) -> String {
     let answer = json!({
-        "id": "chatcmpl-123", "object": "chat.completion", "created": 1_677_652_288, "model": "chat",
+        "id": "chatcmpl-123", "object": "chat.completion", "created": 1_677_652_288, "model": model,
         "choices": [{
             "index": 0,
             "message": { "role": "assistant", "content": "Hello! I hope that the numbers please you. ".repeat(6) },
@@ -233,11 +269,11 @@ fn chat() -> String {
     answer.to_string()
 }
 
-fn embedding() -> String {
+fn embedding(model: &str) -> String {
     let numbers: Vec<f64> = (1..=EMBEDDING_NUMBERS).map(|number| f64::from(number).sin() / 10.0).collect();
     let answer = json!({
         "object": "list", "data": [{ "object": "embedding", "embedding": numbers, "index": 0 }],
-        "model": "embeddings", "usage": { "prompt_tokens": 8, "total_tokens": 8 },
+        "model": model, "usage": { "prompt_tokens": 8, "total_tokens": 8 },
     });
     answer.to_string()
 }

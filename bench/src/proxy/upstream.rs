@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    scenario::{Event, STREAM_END, STREAM_HEAD, Scenario, Script},
+    scenario::{Event, STREAM_HEAD, Scenario, Script, stream_end},
     wire::Connection,
 };
 
@@ -55,7 +55,8 @@ pub fn told(line: &str) -> io::Result<SocketAddr> {
     line.trim().parse().map_err(io::Error::other)
 }
 
-async fn accept(listener: TcpListener) -> io::Result<()> {
+/// Serves whoever connects.
+pub(super) async fn accept(listener: TcpListener) -> io::Result<()> {
     let scripts = Arc::new(Scripts::new());
     loop {
         let (stream, _) = listener.accept().await?;
@@ -71,12 +72,18 @@ struct Tail(Vec<u8>);
 
 impl Tail {
     const NAMED: &[u8] = b"\"model\":\"";
-    /// Longer than what comes after the model, and the model.
-    const ENOUGH: usize = 256;
+    /// Where our requests, or whoever passes them on, ask a stream for its usage.
+    const METERED: &[u8] = b"\"include_usage\":true";
+    /// Longer than what comes after the model, and the model; and than a whole request for a stream.
+    const ENOUGH: usize = 512;
 
     fn take(&mut self, piece: &[u8]) {
         self.0.extend_from_slice(piece.get(piece.len().saturating_sub(Self::ENOUGH)..).unwrap_or_default());
         self.0.drain(..self.0.len().saturating_sub(Self::ENOUGH));
+    }
+
+    fn is_metered(&self) -> bool {
+        memmem::find(&self.0, Self::METERED).is_some()
     }
 
     fn model(&self) -> &[u8] {
@@ -104,11 +111,14 @@ impl Scripts {
         while let Some((framing, authorized)) = connection.request(self.authorization.as_bytes()).await? {
             tail.0.clear();
             connection.body(framing, |piece| tail.take(piece)).await?;
+            let metered = tail.is_metered();
             match self.scripts.iter().find(|(model, _)| authorized && *model == tail.model()) {
                 Some((_, Script::Ready(answer))) => connection.write(answer).await?,
+                Some((_, Script::Burst { metered: answer, .. })) if metered => connection.write(answer).await?,
+                Some((_, Script::Burst { plain, .. })) => connection.write(plain).await?,
                 Some((_, Script::Paced { count, pause })) => {
-                    let (count, pause) = (*count, *pause);
-                    connection = connection.lend(move |stream| events(stream, count, pause)).await?;
+                    let (count, pause, end) = (*count, *pause, stream_end(metered));
+                    connection = connection.lend(move |stream| events(stream, count, pause, &end)).await?;
                 }
                 Some((_, Script::Silent(beginning))) => {
                     connection.write(beginning).await?;
@@ -125,7 +135,7 @@ impl Scripts {
 
 /// A whole stream. The first event comes after part of the pause, another part with each stream, or those that begin together would
 /// stay together.
-fn events(mut stream: &std::net::TcpStream, count: usize, pause: Duration) -> io::Result<()> {
+fn events(mut stream: &std::net::TcpStream, count: usize, pause: Duration, end: &[u8]) -> io::Result<()> {
     let part = now_us() % u64::try_from(pause.as_micros()).unwrap_or(u64::MAX).max(1);
     let mut due = Instant::now() + Duration::from_micros(part);
     stream.write_all(STREAM_HEAD)?;
@@ -135,7 +145,7 @@ fn events(mut stream: &std::net::TcpStream, count: usize, pause: Duration) -> io
         stream.write_all(event.stamped(number, now_us(), number + 1 == count))?;
         due += pause;
     }
-    stream.write_all(STREAM_END)
+    stream.write_all(end)
 }
 
 #[cfg(test)]
@@ -154,5 +164,17 @@ mod tests {
             assert_eq!(tail.model(), b"chat", "cut at {cut}");
         }
         assert_eq!(Tail::default().model(), b"");
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_its_usage_wherever_the_gateway_puts_that() {
+        let mut tail = Tail::default();
+        tail.take(Scenario::Burst.body("burst").as_bytes());
+        assert!(!tail.is_metered());
+        let asked = Scenario::Burst.body("burst").replacen('{', r#"{"stream_options":{"include_usage":true},"#, 1);
+        tail.0.clear();
+        tail.take(asked.as_bytes());
+        assert!(tail.is_metered());
+        assert_eq!(tail.model(), b"burst");
     }
 }
