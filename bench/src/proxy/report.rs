@@ -190,7 +190,11 @@ impl Report {
         column: &Column,
         compare: fn(f64, f64) -> Option<f64>,
     ) -> Option<Beside> {
-        let (owns, others) = (self.values(own, column)?, self.values(other, column)?);
+        let (mut owns, mut others) = (self.values(own, column)?, self.values(other, column)?);
+        // Rounds that an early end left to one of them alone are not compared.
+        let both = owns.len().min(others.len());
+        owns.truncate(both);
+        others.truncate(both);
         let rounds: Option<Vec<_>> = owns.iter().zip(&others).map(|(own, other)| compare(*own, *other)).collect();
         let rounds = rounds?;
         Some(Beside {
@@ -232,6 +236,16 @@ mod tests {
         assert_eq!(median(vec![]), None);
         assert_eq!(median(vec![3.0, 9.0, 1.0]), Some(3.0));
         assert_eq!(median(vec![4.0, 9.0, 1.0, 2.0]), Some(3.0));
+    }
+
+    #[test]
+    fn only_rounds_that_both_had_are_compared() {
+        let mut report = Report::new(String::new(), vec!["nginx", "Signalbox"]);
+        for (contender, per_second) in [("nginx", 10.0), ("Signalbox", 20.0), ("nginx", 90.0)] {
+            report.add(contender, Scenario::Chat, Figures { per_second: Some(per_second), ..Figures::default() });
+        }
+        let beside = report.beside("Signalbox", "nginx", &columns::COLUMNS[0], ratio);
+        assert_eq!(beside, Some(Beside { median: 2.0, least: 2.0, most: 2.0 }));
     }
 
     #[test]

@@ -17,7 +17,14 @@ use self::{arguments::Arguments, stage::Stage};
 mod arguments;
 mod stage;
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        drop(writeln!(io::stderr(), "{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     ward::stand_in()?;
     let arguments = Arguments::parse();
     if arguments.upstream {
