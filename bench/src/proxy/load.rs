@@ -192,13 +192,13 @@ impl Load {
     }
 
     async fn in_time(&self, first: Instant, pause: Duration, window: Window, run: &Run) -> io::Result<()> {
-        let (mut connection, mut reading) = (Connection::open(self.addr).await?, Reading::default());
-        let mut due = first;
+        // Nobody ends this thread but itself.
+        let mut connection = timeout(PATIENCE, Connection::open(self.addr)).await??;
+        let (mut reading, mut due) = (Reading::default(), first);
         while due < window.until && Instant::now() < window.until + CATCH_UP {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let counts = due >= window.from;
             run.sent.fetch_add(u64::from(counts), Ordering::Relaxed);
-            // Nobody ends this thread but itself.
             if timeout(PATIENCE, self.ask(&mut connection, &mut reading, run)).await?? && counts {
                 run.count(due);
             }
