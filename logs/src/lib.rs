@@ -19,6 +19,7 @@ use tracing_subscriber::{
 };
 
 mod batches;
+mod causes;
 mod file;
 mod level;
 mod line;

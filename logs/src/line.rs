@@ -1,5 +1,5 @@
-//! How a line looks: as the library writes it. Only the line that every exchange leaves is written here, in the same look, at a
-//! fraction of what it costs there.
+//! How a line looks: as the library writes it, with the causes of errors in JSON too. Only the line that every exchange leaves is
+//! written here, in the same look, at a fraction of what it costs there; it holds no error.
 
 use std::{
     cell::Cell,
@@ -16,7 +16,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::LogFormat;
+use crate::{LogFormat, causes::Causes};
 
 /// The target of the line that an exchange leaves.
 const ACCESS: &str = "access";
@@ -32,7 +32,7 @@ thread_local! {
     static ROOM: Cell<String> = const { Cell::new(String::new()) };
 }
 
-/// Writes that line by itself, and all others as the library does.
+/// Writes that line by itself, and has the library write all others.
 #[derive(Debug)]
 pub(crate) struct Lines<L> {
     pub(crate) format: LogFormat,
@@ -49,7 +49,11 @@ where
         let metadata = event.metadata();
         let is_ours = metadata.target() == ACCESS && *metadata.level() == Level::INFO;
         if !is_ours || writer.has_ansi_escapes() || context.lookup_current().is_some() {
-            return self.library.format_event(context, writer, event);
+            let Some(causes) = self.missing(event)? else { return self.library.format_event(context, writer, event) };
+            let mut line = String::new();
+            self.library.format_event(context, Writer::new(&mut line), event)?;
+            causes.add_to(&mut line);
+            return writer.write_str(&line);
         }
         let mut line = ROOM.take();
         line.clear();
@@ -63,6 +67,14 @@ where
 }
 
 impl<L> Lines<L> {
+    /// What the library does not write of an event.
+    fn missing(&self, event: &Event<'_>) -> Result<Option<Causes>, fmt::Error> {
+        match self.format {
+            LogFormat::Text => Ok(None),
+            LogFormat::Json => Causes::of(event),
+        }
+    }
+
     fn write(&self, line: &mut String, event: &Event<'_>) -> fmt::Result {
         line.push_str(match self.format {
             LogFormat::Text => "",
@@ -169,10 +181,12 @@ impl Visit for Fields<'_> {
 #[cfg(test)]
 mod tests {
     use std::{
+        error::Error,
         io,
         sync::{Arc, Mutex},
     };
 
+    use serde_json::{Value, json};
     use tracing_subscriber::{Layer as _, Registry, fmt as library, layer::SubscriberExt as _};
 
     use super::*;
@@ -240,5 +254,48 @@ mod tests {
             assert_eq!(ours, theirs);
             assert!(ours.len() >= 11, "{ours:?}");
         }
+    }
+    #[derive(Debug, thiserror::Error)]
+    #[error("{told}")]
+    struct Link {
+        told: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    /// An error, what caused it, and so on.
+    fn chain(told: &[&'static str]) -> Box<Link> {
+        let link = |source, told: &&'static str| Some(Box::new(Link { told, source }));
+        told.iter().rev().fold(None, link).expect("an error says something")
+    }
+
+    fn say_errors() {
+        let (broken, alone) = (chain(&["it \"broke\"", "a \\ in \"fields\":{", "reset by peer"]), chain(&["alone"]));
+        let (broken, alone) = (broken.as_ref() as &dyn Error, alone.as_ref() as &dyn Error);
+        let say = || tracing::warn!(request.id = 7_u64, error = broken, reason = alone, "broken off");
+        say();
+        tracing::info_span!("request", request.id = 7_u64).in_scope(say);
+    }
+
+    #[test]
+    fn an_error_is_told_with_all_its_causes_in_text_and_in_json() {
+        let text = written(LogFormat::Text, true, say_errors);
+        assert_eq!(text.len(), 2);
+        for line in text {
+            let told = r#"error=it "broke" error.sources=[a \ in "fields":{, reset by peer] reason=alone"#;
+            assert!(line.ends_with(told), "{line}");
+        }
+        let fields = json!({
+            "message": "broken off", "request.id": 7,
+            "error": "it \"broke\"", "error.sources": ["a \\ in \"fields\":{", "reset by peer"], "reason": "alone",
+        });
+        let span = json!({"name": "request", "request.id": 7});
+        let lines = written(LogFormat::Json, true, say_errors);
+        let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let target = module_path!();
+        let outside = json!({"timestamp": "TIME", "level": "WARN", "fields": fields, "target": target});
+        let mut inside = outside.clone();
+        inside["span"] = span.clone();
+        inside["spans"] = json!([span]);
+        assert_eq!(lines, [outside, inside]);
     }
 }
