@@ -112,28 +112,32 @@ impl Logs {
                 file.reopen_on_hangup().map_err(Error::Signal)?;
                 let lines = Batches::start(move |text| file.write(text)).map_err(Error::Thread)?;
                 let errors = io::stderr.with_max_level(tracing::Level::ERROR);
-                registry.with(self.lines(lines.clone().and(errors), false)).init();
+                registry.with(self.log_format.lines(lines.clone().and(errors), false)).init();
                 lines
             }
             None => {
                 let ansi = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
                 let lines = Batches::start(|text| io::stderr().write_all(text)).map_err(Error::Thread)?;
-                registry.with(self.lines(lines.clone(), ansi)).init();
+                registry.with(self.log_format.lines(lines.clone(), ansi)).init();
                 lines
             }
         };
         Ok(Log { level, lines })
     }
+}
 
-    fn lines<S, W>(&self, writer: W, ansi: bool) -> Box<dyn tracing_subscriber::Layer<S> + Send + Sync>
+impl LogFormat {
+    /// What writes each event as a line that looks so, in colours where `ansi`.
+    #[must_use]
+    pub fn lines<S, W>(self, writer: W, ansi: bool) -> Box<dyn tracing_subscriber::Layer<S> + Send + Sync>
     where
         S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
         W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
     {
-        let (lines, format) = (fmt::layer().with_writer(writer).with_ansi(ansi), self.log_format);
+        let (lines, format) = (fmt::layer().with_writer(writer).with_ansi(ansi), self);
         match format {
-            LogFormat::Text => lines.map_event_format(|library| Lines { format, library }).boxed(),
-            LogFormat::Json => lines.json().map_event_format(|library| Lines { format, library }).boxed(),
+            Self::Text => lines.map_event_format(|library| Lines { format, library }).boxed(),
+            Self::Json => lines.json().map_event_format(|library| Lines { format, library }).boxed(),
         }
     }
 }

@@ -195,12 +195,12 @@ mod tests {
     fn written(format: LogFormat, by_us: bool, say: impl FnOnce()) -> Vec<String> {
         let text = Arc::new(Mutex::new(Vec::new()));
         let taken = Arc::clone(&text);
-        let layer = library::layer().with_ansi(false).with_writer(move || Taken(Arc::clone(&taken)));
+        let writer = move || Taken(Arc::clone(&taken));
+        let plain = library::layer().with_ansi(false);
         let layer = match (format, by_us) {
-            (LogFormat::Text, false) => layer.boxed(),
-            (LogFormat::Json, false) => layer.json().boxed(),
-            (LogFormat::Text, true) => layer.map_event_format(|library| Lines { format, library }).boxed(),
-            (LogFormat::Json, true) => layer.json().map_event_format(|library| Lines { format, library }).boxed(),
+            (_, true) => format.lines(writer, false),
+            (LogFormat::Text, false) => plain.with_writer(writer).boxed(),
+            (LogFormat::Json, false) => plain.with_writer(writer).json().boxed(),
         };
         tracing::subscriber::with_default(Registry::default().with(layer), say);
         let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();

@@ -10,8 +10,9 @@ use signalbox_proto::{
 use signalbox_tests::{
     Answer, CLIENT_KEY, Draft, System, Upstream, chat_streamed,
     draft::{millis, provider},
+    logs,
     upstream::{self, DONE, delta, finish, text},
-    wait::soon,
+    wait::{eventually, soon},
 };
 
 async fn system() -> (System, Upstream) {
@@ -154,12 +155,26 @@ async fn a_stream_that_breaks_ends_in_an_error_event_and_nothing_is_tried_again(
     ];
     for (number, (name, play)) in breaks.iter().enumerate() {
         play(upstream.stream_live());
-        let frames = system.client().chat_stream("main/m").await.rest().await;
+        let events = system.client().chat_stream("main/m").await;
+        let id = events.header("x-request-id").to_owned();
+        let frames = events.rest().await;
         let [content, last] = frames.as_slice() else { panic!("{name}: {frames:?}") };
         assert_eq!((content, error(last).as_str()), (&text("m", "a"), "upstream_error"), "{name}");
         assert_eq!(upstream.seen().len(), number + 1, "{name}");
+        let line = eventually("the reason in the log", async || broken(&id)).await;
+        let cause = match *name {
+            "a clean end too early" | "an end within an event" => Value::Null,
+            "a broken chunk" => json!(["the chunks of the answer are out of form"]),
+            _ => json!(["the upstream closed the connection before its answer was complete"]),
+        };
+        assert_eq!(line["error.sources"], cause, "{name}: {line}");
     }
     system.data_plane().recorded("broken", 6).await;
+}
+
+/// What the log says of an answer that broke off.
+fn broken(request_id: &str) -> Option<Value> {
+    logs::holding(request_id).into_iter().find(|line| line["message"] == "answer broken off")
 }
 
 #[tokio::test]

@@ -5,8 +5,11 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use serde_json::Value;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use serde_json::{Map, Value};
+use signalbox_logs::LogFormat;
+use tracing_subscriber::{
+    EnvFilter, Registry, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// Everything that this repository says, and all that its dependencies have to say about their work.
 const FILTER: &str = "debug,h2=info";
@@ -17,12 +20,7 @@ static LINES: Mutex<String> = Mutex::new(String::new());
 pub(crate) fn keep() {
     static KEPT: OnceLock<()> = OnceLock::new();
     KEPT.get_or_init(|| {
-        tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .with_env_filter(EnvFilter::new(FILTER))
-            .with_writer(Writer)
-            .init()
+        Registry::default().with(EnvFilter::new(FILTER)).with(LogFormat::Json.lines(Writer, false)).init();
     });
 }
 
@@ -36,10 +34,18 @@ pub fn access(request_id: &str) -> Option<Value> {
     holding(request_id).into_iter().find(|line| line.get("target").is_some_and(|target| target == "access"))
 }
 
-/// The lines that hold a text.
+/// The lines that hold a text, each with its fields beside the rest.
 pub fn holding(text: &str) -> Vec<Value> {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    lines.lines().filter(|line| line.contains(text)).filter_map(|line| serde_json::from_str(line).ok()).collect()
+    lines.lines().filter(|line| line.contains(text)).filter_map(flat).collect()
+}
+
+fn flat(line: &str) -> Option<Value> {
+    let mut line: Map<String, Value> = serde_json::from_str(line).ok()?;
+    if let Some(Value::Object(fields)) = line.remove("fields") {
+        line.extend(fields);
+    }
+    Some(line.into())
 }
 
 struct Writer;
