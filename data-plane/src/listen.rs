@@ -244,7 +244,7 @@ impl Carrier {
             Err(error) => return tracing::debug!(%error, "connection ended before it began"),
         };
         if let Err(error) = ended {
-            tracing::debug!(%error, "connection ended");
+            tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
         }
         // It belongs to the connection, so that a stop waits for it and cuts it like any other.
         let tunnel = visit.switched.lock().unwrap_or_else(PoisonError::into_inner).take();
